@@ -1,0 +1,73 @@
+//! What is wrong with a document, and where.
+
+use std::fmt;
+
+use crate::Problem;
+
+/// Why a document cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// It cannot be read as TOML or JSON, or a value is not what was expected.
+    #[error("{0}")]
+    Syntax(Located),
+    /// It can be read, and its catalog or tenants are wrong.
+    #[error("{}", lines(.0))]
+    Wrong(Vec<Located>),
+    /// A snapshot document of a format that this version does not know.
+    #[error(
+        "the snapshot is of format {found} and this version reads up to {}; upgrade it first",
+        super::FORMAT
+    )]
+    NewerFormat {
+        /// The format it is of.
+        found: u32,
+    },
+    /// A snapshot document that was cut off or changed.
+    #[error("the snapshot document is damaged: {0}; fetch it again")]
+    Damaged(&'static str),
+}
+
+impl DocumentError {
+    /// What is wrong, each with its place.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        match self {
+            Self::Syntax(one) => vec![one.problem.clone()],
+            Self::Wrong(all) => all.iter().map(|one| one.problem.clone()).collect(),
+            Self::NewerFormat { .. } | Self::Damaged(_) => {
+                vec![Problem::new("", "damaged", self.to_string())]
+            }
+        }
+    }
+}
+
+/// A problem in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1, where it can be had.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if self.problem.path.is_empty() || self.problem.path == "." {
+            write!(f, ": {}", self.problem.message)
+        } else {
+            write!(f, ": {}", self.problem)
+        }
+    }
+}
+
+fn lines(all: &[Located]) -> String {
+    let lines: Vec<_> = all.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

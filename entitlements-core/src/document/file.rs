@@ -1,0 +1,241 @@
+//! One file: a catalog, tenants and what is expected of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DocumentError, Located, unique_keys};
+use crate::{
+    Catalog, Draft, FeatureKey, Json, Limit, Problem, Reason, Tenant, TenantKey,
+    Timestamp, Verdict, catalog,
+};
+
+/// What stands in one file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Document {
+    /// What is sold. Its tables stand at the top of the file.
+    #[serde(flatten)]
+    pub catalog: Draft,
+    /// Who it is sold to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<TenantKey, Tenant>,
+    /// What answers are expected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Expectation>,
+    #[serde(skip)]
+    name: String,
+    #[serde(skip)]
+    text: String,
+}
+
+/// The tables of a file. They are named one by one, so that a misspelt one is found.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+struct Tables {
+    /// The JSON Schema that an editor checks the file with.
+    #[serde(rename = "$schema")]
+    _schema: Option<String>,
+    #[serde(deserialize_with = "unique_keys")]
+    modules: BTreeMap<crate::ModuleKey, crate::Module>,
+    #[serde(deserialize_with = "unique_keys")]
+    features: BTreeMap<FeatureKey, crate::Feature>,
+    #[serde(deserialize_with = "unique_keys")]
+    bundles: BTreeMap<crate::BundleKey, crate::Bundle>,
+    #[serde(deserialize_with = "unique_keys")]
+    plans: BTreeMap<crate::PlanKey, crate::Plan>,
+    #[serde(deserialize_with = "unique_keys")]
+    add_ons: BTreeMap<crate::AddOnKey, crate::AddOn>,
+    #[serde(deserialize_with = "unique_keys")]
+    promotions: BTreeMap<crate::PromotionKey, crate::Promotion>,
+    #[serde(deserialize_with = "unique_keys")]
+    segments: BTreeMap<crate::SegmentKey, crate::Segment>,
+    #[serde(deserialize_with = "unique_keys")]
+    regions: BTreeMap<crate::RegionKey, crate::Region>,
+    #[serde(deserialize_with = "unique_keys")]
+    tenants: BTreeMap<TenantKey, Tenant>,
+    expect: Vec<Expectation>,
+}
+
+/// One expected answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// When.
+    pub at: Timestamp,
+    /// Who. It may be one that is not there.
+    pub tenant: TenantKey,
+    /// What. It may be one that is not there.
+    pub feature: FeatureKey,
+    /// The answer: `false`, `true`, a number, `"unlimited"`, a level's name or a table.
+    pub answer: Expected,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What it rests on, such as `promotion:spring`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What this shows, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// An answer as people write it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(
+    untagged,
+    expecting = "an answer is `false`, `true`, a number, `\"unlimited\"`, a level's name or a table"
+)]
+pub enum Expected {
+    /// Denied, or a switch that is on.
+    Flag(bool),
+    /// At most so many.
+    Number(u64),
+    /// `unlimited`, or a level's name.
+    Word(String),
+    /// The settings of a config.
+    Config(Json),
+}
+
+impl Expected {
+    /// Whether a verdict is this.
+    #[must_use]
+    pub fn matches(&self, verdict: Verdict<'_>) -> bool {
+        match (self, verdict) {
+            (Self::Flag(allowed), Verdict::Allowed | Verdict::Denied) => *allowed == verdict.is_allowed(),
+            (Self::Number(number), Verdict::Limit(Limit::AtMost(most))) => *number == most,
+            (Self::Word(word), Verdict::Limit(Limit::Unlimited)) => word == "unlimited",
+            (Self::Word(word), Verdict::Level(name)) => word == name,
+            (Self::Config(json), Verdict::Config(text)) => json.as_str() == text,
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag(false) => f.write_str("denied"),
+            Self::Flag(true) => f.write_str("allowed"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Word(word) => f.write_str(word),
+            Self::Config(json) => write!(f, "{json}"),
+        }
+    }
+}
+
+impl Document {
+    /// Reads a file: JSON where its name ends in `.json`, else TOML.
+    ///
+    /// # Errors
+    /// Where it cannot be read: the file, the line, the path and what was expected.
+    pub fn parse(name: &str, text: &str) -> Result<Self, DocumentError> {
+        let is_json = std::path::Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
+        let tables = if is_json { json(name, text) } else { toml(name, text) }?;
+        let Tables { modules, features, bundles, plans, add_ons, promotions, segments, regions, .. } = tables;
+        Ok(Self {
+            catalog: Draft { modules, features, bundles, plans, add_ons, promotions, segments, regions },
+            tenants: tables.tenants,
+            expect: tables.expect,
+            name: name.into(),
+            text: if is_json { String::new() } else { text.into() },
+        })
+    }
+
+    /// Checks the catalog and the tenants.
+    ///
+    /// # Errors
+    /// Every problem at once, with the file and, in TOML, the line.
+    pub fn check(&self) -> Result<Catalog, DocumentError> {
+        let (catalog, mut problems) = match Catalog::new(self.catalog.clone()) {
+            Ok(catalog) => (Some(catalog), Vec::new()),
+            Err(catalog::CatalogErrors(problems)) => (None, problems),
+        };
+        for (key, tenant) in &self.tenants {
+            let found = catalog::tenant_problems(&self.catalog, tenant);
+            problems.extend(found.into_iter().map(|problem| Problem {
+                path: format!("tenants.{key}.{}", problem.path),
+                ..problem
+            }));
+        }
+        match catalog {
+            Some(catalog) if problems.is_empty() => Ok(catalog),
+            _ => Err(DocumentError::Wrong(self.locate(problems))),
+        }
+    }
+
+    fn locate(&self, problems: Vec<Problem>) -> Vec<Located> {
+        let tree = toml::de::DeTable::parse(&self.text).ok();
+        let line = |path: &str| {
+            let offset = offset_of(tree.as_ref()?.get_ref(), path)?;
+            Some(line_at(&self.text, offset))
+        };
+        let place = |problem: Problem| Located { file: self.name.clone(), line: line(&problem.path), problem };
+        problems.into_iter().map(place).collect()
+    }
+}
+
+fn json(name: &str, text: &str) -> Result<Tables, DocumentError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let tables: Tables = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let line = Some(error.inner().line()).filter(|line| *line > 0);
+        // The line stands in front; serde_json says it again at the end.
+        let message = error.inner().to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.clone(), |(head, _)| head.into());
+        syntax(name, line, &path, message)
+    })?;
+    reader.end().map_err(|error| syntax(name, Some(error.line()), "", "there is more after the end of the document".into()))?;
+    Ok(tables)
+}
+
+fn toml(name: &str, text: &str) -> Result<Tables, DocumentError> {
+    let reader = toml::Deserializer::parse(text).map_err(|error| {
+        let line = error.span().map(|span| line_at(text, span.start));
+        syntax(name, line, "", error.message().into())
+    })?;
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let path = error.path().to_string();
+        let line = error.inner().span().map(|span| line_at(text, span.start));
+        syntax(name, line, &path, error.inner().message().into())
+    })
+}
+
+fn syntax(file: &str, line: Option<usize>, path: &str, message: String) -> DocumentError {
+    DocumentError::Syntax(Located { file: file.into(), line, problem: Problem::new(path, "syntax", message) })
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// Where the innermost thing of a path that stands in the file starts. Keys may hold dots, so at
+/// each step the longest key that fits is followed.
+fn offset_of(table: &toml::de::DeTable<'_>, path: &str) -> Option<usize> {
+    let (key, value) = table
+        .iter()
+        .filter(|(key, _)| starts_with_key(path, key.get_ref()))
+        .max_by_key(|(key, _)| key.get_ref().len())?;
+    let mut rest = path.get(key.get_ref().len()..)?;
+    let mut value = value;
+    while let Some((index, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let toml::de::DeValue::Array(list) = value.get_ref() else { break };
+        value = list.get(index.parse::<usize>().ok()?)?;
+        rest = after;
+    }
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    let inner = match value.get_ref() {
+        toml::de::DeValue::Table(inner) if !rest.is_empty() => offset_of(inner, rest),
+        _ => None,
+    };
+    // A table written with `[a.b]` starts at its header, a value at itself.
+    Some(inner.unwrap_or(value.span().start))
+}
+
+fn starts_with_key(path: &str, key: &str) -> bool {
+    path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+

@@ -1,0 +1,323 @@
+//! Where tenants lie: pages by the hash of their key, so that a change of one touches one.
+//!
+//! A page holds some hundred tenants in a handful of flat arrays. Copying one takes microseconds.
+//! Two levels of shared pointers lead to it, so that a changed page costs two small copies.
+
+use std::{hash::BuildHasher, sync::Arc, sync::LazyLock};
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
+use crate::{Timestamp, facts::Facts, handle::Stamp, rows::RowId};
+
+/// Tenant keys come from outside, so the hash has a seed that nobody knows.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+#[inline]
+pub(crate) fn tenant_hash(key: &str) -> u64 {
+    HASHER.hash_one(key)
+}
+
+/// A tenant's place in a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    /// From here to `until` the prepared row holds.
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+    hash: u64,
+    pub(crate) row: RowId,
+    words: u32,
+    words_len: u32,
+    key: u32,
+    key_len: u8,
+}
+
+/// Some hundred tenants.
+#[derive(Debug, Clone)]
+pub struct Page {
+    stamp: Stamp,
+    places: HashTable<u16>,
+    slots: Vec<Slot>,
+    keys: String,
+    words: Vec<u64>,
+    /// Words that no slot points at any more.
+    stale_words: usize,
+}
+
+impl Page {
+    fn with_capacity(slots: usize, keys: usize, words: usize) -> Self {
+        Self {
+            stamp: Stamp::fresh(),
+            places: HashTable::with_capacity(slots),
+            slots: Vec::with_capacity(slots),
+            keys: String::with_capacity(keys),
+            words: Vec::with_capacity(words),
+            stale_words: 0,
+        }
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    pub(crate) fn slot(&self, place: usize) -> Option<&Slot> {
+        self.slots.get(place)
+    }
+
+    pub(crate) fn key(&self, slot: &Slot) -> &str {
+        let start = slot.key as usize;
+        self.keys.get(start..start + usize::from(slot.key_len)).unwrap_or("")
+    }
+
+    pub(crate) fn facts(&self, slot: &Slot) -> Facts<'_> {
+        let start = slot.words as usize;
+        Facts::new(self.words.get(start..start + slot.words_len as usize).unwrap_or(&[]))
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &str) -> Option<usize> {
+        let same = |place: &u16| {
+            self.slots.get(usize::from(*place)).is_some_and(|slot| slot.hash == hash && self.key(slot) == key)
+        };
+        self.places.find(hash, same).map(|place| usize::from(*place))
+    }
+
+    /// Notes what has been prepared for a tenant.
+    pub(crate) fn prepare(&mut self, place: usize, row: RowId, from: Timestamp, until: Timestamp) {
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = Slot { row, from, until, ..*slot };
+        }
+    }
+
+    /// Adds a tenant that is not there, or gives one that is other facts. Says where it is.
+    pub(crate) fn put(&mut self, hash: u64, key: &str, words: &[u64]) -> usize {
+        let start = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        self.words.extend_from_slice(words);
+        if let Some(place) = self.find(hash, key) {
+            if let Some(slot) = self.slots.get_mut(place) {
+                self.stale_words += slot.words_len as usize;
+                *slot = Slot { words: start, words_len: len, ..*slot };
+            }
+            self.compact();
+            return place;
+        }
+        let slot = Slot {
+            from: Timestamp::MAX,
+            until: Timestamp::MAX,
+            hash,
+            row: RowId::NONE,
+            words: start,
+            words_len: len,
+            key: u32::try_from(self.keys.len()).unwrap_or(u32::MAX),
+            key_len: u8::try_from(key.len()).unwrap_or(u8::MAX),
+        };
+        self.keys.push_str(key);
+        let place = self.slots.len();
+        self.slots.push(slot);
+        let slots = &self.slots;
+        let rehash = |place: &u16| slots.get(usize::from(*place)).map_or(0, |slot| slot.hash);
+        self.places.insert_unique(hash, u16::try_from(place).unwrap_or(u16::MAX), rehash);
+        place
+    }
+
+    /// Takes a tenant out; says whether it was there. Others may move, so handles look again.
+    pub(crate) fn remove(&mut self, hash: u64, key: &str) -> bool {
+        let Some(place) = self.find(hash, key) else { return false };
+        let mut rest = Self::with_capacity(self.slots.len(), self.keys.len(), self.words.len());
+        for slot in self.slots.iter().enumerate().filter_map(|(i, slot)| (i != place).then_some(slot)) {
+            let at = rest.put(slot.hash, self.key(slot), self.facts(slot).words());
+            rest.prepare(at, slot.row, slot.from, slot.until);
+        }
+        *self = rest;
+        true
+    }
+
+    /// Squeezes out stale words once they are the larger part.
+    fn compact(&mut self) {
+        if self.stale_words * 2 <= self.words.len() {
+            return;
+        }
+        let mut words = Vec::with_capacity(self.words.len() - self.stale_words);
+        for slot in &mut self.slots {
+            let start = slot.words as usize;
+            slot.words = u32::try_from(words.len()).unwrap_or(u32::MAX);
+            words.extend_from_slice(self.words.get(start..start + slot.words_len as usize).unwrap_or(&[]));
+        }
+        self.words = words;
+        self.stale_words = 0;
+    }
+
+    /// How many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.keys.capacity()
+            + self.words.capacity() * 8
+            + self.places.capacity() * 4
+    }
+}
+
+const BRANCH: usize = 64;
+/// How many tenants a page has when it is laid out anew, and at which average it is laid out again.
+const PAGE_TENANTS: usize = 256;
+const PAGE_TENANTS_MAX: usize = 4 * PAGE_TENANTS;
+
+/// All pages. Their number is a power of two.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages {
+    branches: Vec<Arc<Vec<Arc<Page>>>>,
+    mask: usize,
+    tenants: usize,
+}
+
+/// A tenant on its way into a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arriving<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) words: &'a [u64],
+}
+
+impl Pages {
+    /// Lays tenants out; `fill` then prepares each page. Of two with one key the later counts.
+    pub(crate) fn new<'a>(
+        count: usize,
+        tenant: impl Fn(usize) -> Arriving<'a>,
+        mut fill: impl FnMut(&mut Page),
+    ) -> Self {
+        let pages = count.div_ceil(PAGE_TENANTS).next_power_of_two();
+        let mask = pages - 1;
+        let hashes: Vec<u64> = (0..count).map(|i| tenant_hash(tenant(i).key)).collect();
+        let mut this = Self { branches: Vec::new(), mask, tenants: 0 };
+        let mut branch = Vec::with_capacity(BRANCH.min(pages));
+        for members in ByPage::new(&hashes, mask).pages() {
+            let size = members.iter().map(|i| tenant(*i as usize)).fold((0, 0), |(keys, words), t| {
+                (keys + t.key.len(), words + t.words.len())
+            });
+            let mut page = Page::with_capacity(members.len(), size.0, size.1);
+            for member in members {
+                let Arriving { key, words } = tenant(*member as usize);
+                page.put(hashes.get(*member as usize).copied().unwrap_or(0), key, words);
+            }
+            fill(&mut page);
+            this.tenants += page.slots.len();
+            branch.push(Arc::new(page));
+            if branch.len() == BRANCH {
+                this.branches.push(Arc::new(std::mem::replace(&mut branch, Vec::with_capacity(BRANCH))));
+            }
+        }
+        if !branch.is_empty() {
+            this.branches.push(Arc::new(branch));
+        }
+        this
+    }
+
+    pub(crate) fn tenants(&self) -> usize {
+        self.tenants
+    }
+
+    fn number(&self, hash: u64) -> usize {
+        number(hash, self.mask)
+    }
+
+    #[inline]
+    pub(crate) fn page(&self, hash: u64) -> Option<&Page> {
+        let number = self.number(hash);
+        self.branches.get(number / BRANCH)?.get(number % BRANCH).map(|page| &**page)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Page> {
+        self.branches.iter().flat_map(|branch| branch.iter()).map(|page| &**page)
+    }
+
+    /// Whether so many tenants have come that pages should be laid out anew.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.tenants > (self.mask + 1) * PAGE_TENANTS_MAX
+    }
+
+    /// Changes the page of a hash, on a copy.
+    pub(crate) fn edit(&mut self, hash: u64, change: impl FnOnce(&mut Page)) {
+        let number = self.number(hash);
+        self.edit_numbered(number, change);
+    }
+
+    fn edit_numbered(&mut self, number: usize, change: impl FnOnce(&mut Page)) {
+        let branch = self.branches.get_mut(number / BRANCH).map(Arc::make_mut);
+        let page = branch.and_then(|branch| branch.get_mut(number % BRANCH)).map(Arc::make_mut);
+        if let Some(page) = page {
+            let before = page.slots.len();
+            change(page);
+            self.tenants = self.tenants - before + page.slots.len();
+        }
+    }
+
+    /// Changes every page that has a tenant whose prepared row ends at or before an instant.
+    pub(crate) fn edit_due(&mut self, at: Timestamp, mut change: impl FnMut(&mut Page)) {
+        let due: Vec<usize> = self
+            .iter()
+            .enumerate()
+            .filter(|(_, page)| page.slots.iter().any(|slot| slot.until <= at))
+            .map(|(number, _)| number)
+            .collect();
+        for number in due {
+            self.edit_numbered(number, &mut change);
+        }
+    }
+
+    /// Changes every page, each on a copy.
+    pub(crate) fn edit_all(&mut self, mut change: impl FnMut(&mut Page)) {
+        (0..=self.mask).for_each(|number| self.edit_numbered(number, &mut change));
+    }
+
+    /// How many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.iter().map(Page::bytes).sum()
+    }
+}
+
+const fn number(hash: u64, mask: usize) -> usize {
+    // The table inside a page uses the lowest and the highest bits.
+    (hash >> 24) as usize & mask
+}
+
+/// Which tenants lie in which page, by counting.
+struct ByPage {
+    members: Vec<u32>,
+    starts: Vec<u32>,
+}
+
+impl ByPage {
+    fn new(hashes: &[u64], mask: usize) -> Self {
+        let mut starts = vec![0_u32; mask + 2];
+        for hash in hashes {
+            if let Some(count) = starts.get_mut(number(*hash, mask) + 1) {
+                *count += 1;
+            }
+        }
+        let mut before = 0;
+        for start in &mut starts {
+            before += *start;
+            *start = before;
+        }
+        let mut next = starts.clone();
+        let mut members = vec![0_u32; hashes.len()];
+        for (member, hash) in (0..).zip(hashes) {
+            let Some(next) = next.get_mut(number(*hash, mask)) else { continue };
+            if let Some(cell) = members.get_mut(*next as usize) {
+                *cell = member;
+            }
+            *next += 1;
+        }
+        Self { members, starts }
+    }
+
+    fn pages(&self) -> impl Iterator<Item = &[u32]> {
+        self.starts.array_windows().map(|[start, end]| {
+            self.members.get(*start as usize..*end as usize).unwrap_or(&[])
+        })
+    }
+}

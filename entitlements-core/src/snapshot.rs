@@ -1,0 +1,375 @@
+//! A catalog and all tenants, compiled, immutable, numbered.
+
+use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    Catalog, Decision, Explanation, FeatureKey, Revision, Tenant, TenantKey, Timestamp,
+    decision::Answer,
+    explain,
+    facts::{self, Facts},
+    handle::{AsFeature, AsTenant},
+    index::{FeatureIx, Index},
+    names::Names,
+    page::{Arriving, Page, Pages, Slot},
+    resolve::{self, Profile, Silent, Workspace},
+    rows::{RowId, Rows, RowsBuilder, UNKNOWN_FEATURE, UNKNOWN_TENANT},
+};
+
+thread_local! {
+    /// Buffers for answers that are not prepared, so that no check allocates.
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// A catalog and all tenants at one revision. Cheap to clone; never changes.
+///
+/// For each tenant the answers from now to its next change are prepared. Any other instant, past
+/// or future, is answered from the facts by the same rules, so an answer is right whether or not
+/// somebody has prepared it.
+#[derive(Clone)]
+pub struct Snapshot {
+    revision: Revision,
+    catalog: Arc<Catalog>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) pages: Pages,
+    rows: Rows,
+}
+
+impl Snapshot {
+    /// Compiles tenants under a catalog and prepares their answers from an instant on.
+    ///
+    /// It cannot fail: what a tenant names that is not in the catalog gives nothing, and
+    /// [`Catalog::check_tenant`] tells of it. Of two tenants with one key the later counts.
+    #[must_use]
+    pub fn compile<'t>(
+        revision: Revision,
+        catalog: Arc<Catalog>,
+        tenants: impl IntoIterator<Item = (&'t TenantKey, &'t Tenant)>,
+        at: Timestamp,
+    ) -> Self {
+        let names = Arc::new(Names::new());
+        let (mut words, mut arriving) = (Vec::new(), Vec::new());
+        for (key, tenant) in tenants {
+            let start = words.len();
+            facts::pack(tenant, &names, &mut words);
+            arriving.push((key.as_str(), start..words.len()));
+        }
+        let tenant = |place: usize| {
+            let (key, range) = arriving.get(place).cloned().unwrap_or_default();
+            Arriving { key, words: words.get(range).unwrap_or(&[]) }
+        };
+        Self::lay_out(revision, catalog, names, arriving.len(), tenant, at)
+    }
+
+    /// Compiles tenants whose facts are packed already.
+    pub(crate) fn lay_out<'a>(
+        revision: Revision,
+        catalog: Arc<Catalog>,
+        names: Arc<Names>,
+        count: usize,
+        tenant: impl Fn(usize) -> Arriving<'a>,
+        at: Timestamp,
+    ) -> Self {
+        let index = Arc::new(Index::new(&catalog, names));
+        let mut prepare = Prepare::new(&index, at);
+        let pages = Pages::new(count, tenant, |page| prepare.page(page));
+        let rows = prepare.finish();
+        Self { revision, catalog, index, pages, rows }
+    }
+
+    /// The same with some tenants added, changed or (`None`) removed. Takes microseconds for one,
+    /// however many there are.
+    #[must_use]
+    pub fn with_tenants<'t>(
+        &self,
+        revision: Revision,
+        changed: impl IntoIterator<Item = (&'t TenantKey, Option<&'t Tenant>)>,
+        at: Timestamp,
+    ) -> Self {
+        let mut next = Self { revision, ..self.clone() };
+        let mut prepare = Prepare::on(self, at);
+        let mut words = Vec::new();
+        for (key, tenant) in changed {
+            let key = key.as_str();
+            let hash = crate::page::tenant_hash(key);
+            words.clear();
+            if let Some(tenant) = tenant {
+                facts::pack(tenant, &self.index.names, &mut words);
+            }
+            next.pages.edit(hash, |page| {
+                if tenant.is_none() {
+                    page.remove(hash, key);
+                } else {
+                    let place = page.put(hash, key, &words);
+                    prepare.slot(page, place);
+                }
+            });
+        }
+        next.rows = prepare.finish();
+        if next.pages.is_crowded() || next.rows.is_scattered() { next.laid_out_again(at) } else { next }
+    }
+
+    /// The same tenants under another catalog. Facts stay where they are; each distinct profile is
+    /// resolved once.
+    #[must_use]
+    pub fn with_catalog(&self, revision: Revision, catalog: Arc<Catalog>, at: Timestamp) -> Self {
+        let index = Arc::new(Index::new(&catalog, self.index.names.clone()));
+        let mut prepare = Prepare::new(&index, at);
+        let mut pages = self.pages.clone();
+        pages.edit_all(|page| prepare.page(page));
+        let rows = prepare.finish();
+        Self { revision, catalog, index, pages, rows }
+    }
+
+    /// The same revision with the answers prepared again of those tenants whose next change has
+    /// come by now. `None` where there is none. Answers are the same without it, only slower.
+    #[must_use]
+    pub fn refreshed(&self, at: Timestamp) -> Option<Self> {
+        let mut prepare = Prepare::on(self, at);
+        let mut pages = self.pages.clone();
+        let mut changed = false;
+        pages.edit_due(at, |page| {
+            for place in 0..page.slots().len() {
+                if page.slot(place).is_some_and(|slot| slot.until <= at) {
+                    prepare.slot(page, place);
+                    changed = true;
+                }
+            }
+        });
+        let next = Self { pages, rows: prepare.finish(), ..self.clone() };
+        changed.then(|| if next.rows.is_scattered() { next.laid_out_again(at) } else { next })
+    }
+
+    fn laid_out_again(&self, at: Timestamp) -> Self {
+        let slots: Vec<(&Page, &Slot)> =
+            self.pages.iter().flat_map(|page| page.slots().iter().map(move |slot| (page, slot))).collect();
+        let tenant = |place: usize| match slots.get(place) {
+            Some((page, slot)) => Arriving { key: page.key(slot), words: page.facts(slot).words() },
+            None => Arriving { key: "", words: &[] },
+        };
+        let (catalog, names) = (self.catalog.clone(), self.index.names.clone());
+        Self::lay_out(self.revision, catalog, names, slots.len(), tenant, at)
+    }
+
+    /// Which revision it is.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Its catalog.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// How many tenants it has.
+    #[must_use]
+    pub fn tenant_count(&self) -> usize {
+        self.pages.tenants()
+    }
+
+    /// A tenant, to be asked about several features.
+    #[must_use]
+    #[inline]
+    pub fn tenant(&self, tenant: impl AsTenant) -> Option<TenantView<'_>> {
+        let hash = tenant.hash();
+        let page = self.pages.page(hash)?;
+        let slot = page.slot(tenant.find(hash, page)?)?;
+        Some(TenantView { snapshot: self, page, slot })
+    }
+
+    /// All tenants, in no particular order.
+    pub fn tenants(&self) -> impl Iterator<Item = TenantView<'_>> {
+        self.pages.iter().flat_map(move |page| {
+            page.slots().iter().map(move |slot| TenantView { snapshot: self, page, slot })
+        })
+    }
+
+    /// May this tenant use this feature at this instant, how much of it, and why?
+    ///
+    /// It always has an answer: an unknown tenant or feature is a reason.
+    #[must_use]
+    #[inline]
+    pub fn check(&self, tenant: impl AsTenant, feature: impl AsFeature, at: Timestamp) -> Decision<'_> {
+        match self.tenant(tenant) {
+            Some(view) => view.check(feature, at),
+            None => self.decision(UNKNOWN_TENANT, Timestamp::MAX),
+        }
+    }
+
+    /// The answer with everything that won or lost.
+    #[must_use]
+    pub fn explain(&self, tenant: &str, feature: &str, at: Timestamp) -> Explanation {
+        explain::explain(self, tenant, feature, at)
+    }
+
+    /// The first instant after another at which an answer of any tenant may change. Absent: never.
+    #[must_use]
+    pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
+        self.tenants().filter_map(|view| view.next_change(after)).min()
+    }
+
+    /// How many bytes its tenants and their answers take, without the catalog.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.pages.bytes() + self.rows.bytes()
+    }
+
+    #[inline]
+    fn decision(&self, answer: Answer, valid_until: Timestamp) -> Decision<'_> {
+        Decision { answer, index: &self.index, revision: self.revision, valid_until }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("revision", &self.revision.0)
+            .field("tenants", &self.tenant_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One tenant of a snapshot.
+#[derive(Clone, Copy)]
+pub struct TenantView<'s> {
+    pub(crate) snapshot: &'s Snapshot,
+    page: &'s Page,
+    slot: &'s Slot,
+}
+
+impl<'s> TenantView<'s> {
+    /// Its key.
+    #[must_use]
+    pub fn key(self) -> &'s str {
+        self.page.key(self.slot)
+    }
+
+    /// Its facts.
+    #[must_use]
+    pub fn tenant(self) -> Tenant {
+        self.facts().tenant(&self.snapshot.index.names)
+    }
+
+    pub(crate) fn facts(self) -> Facts<'s> {
+        self.page.facts(self.slot)
+    }
+
+    /// May it use this feature at this instant, how much of it, and why?
+    #[must_use]
+    #[inline]
+    pub fn check(self, feature: impl AsFeature, at: Timestamp) -> Decision<'s> {
+        match feature.find(&self.snapshot.index) {
+            Some(place) => self.check_at(place, at),
+            None => self.snapshot.decision(UNKNOWN_FEATURE, Timestamp::MAX),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check_at(self, place: FeatureIx, at: Timestamp) -> Decision<'s> {
+        if self.slot.from <= at
+            && at < self.slot.until
+            && let Some(answer) = self.snapshot.rows.answer(self.slot.row, place)
+        {
+            return self.snapshot.decision(answer, self.slot.until);
+        }
+        self.resolve(place, at)
+    }
+
+    /// The same from the facts, for an instant that is not prepared.
+    #[cold]
+    fn resolve(self, place: FeatureIx, at: Timestamp) -> Decision<'s> {
+        let index = &self.snapshot.index;
+        let (answer, edge) = WORKSPACE.with_borrow_mut(|work| {
+            let answer = work.answer(index, self.facts(), place, at);
+            (answer, work.edge_after(index, self.facts(), at))
+        });
+        self.snapshot.decision(answer, edge)
+    }
+
+    /// Every feature of the catalog, by key, with its decision at an instant.
+    pub fn decisions(self, at: Timestamp) -> impl Iterator<Item = (&'s FeatureKey, Decision<'s>)> {
+        let keys = self.snapshot.index.feature_keys().iter().enumerate();
+        keys.map(move |(place, key)| (key, self.check_at(FeatureIx::at(place), at)))
+    }
+
+    /// The first instant after another at which an answer of this tenant may change. Absent: never.
+    /// Between two such instants none does.
+    #[must_use]
+    pub fn next_change(self, after: Timestamp) -> Option<Timestamp> {
+        let edge = if self.slot.from <= after && after < self.slot.until {
+            self.slot.until
+        } else {
+            WORKSPACE.with_borrow_mut(|work| {
+                work.profile(&self.snapshot.index, self.facts(), after, &mut Silent);
+                work.edge_after(&self.snapshot.index, self.facts(), after)
+            })
+        };
+        (edge < Timestamp::MAX).then_some(edge)
+    }
+
+    /// The answer with everything that won or lost.
+    #[must_use]
+    pub fn explain(self, feature: &str, at: Timestamp) -> Explanation {
+        self.snapshot.explain(self.key(), feature, at)
+    }
+}
+
+impl fmt::Debug for TenantView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TenantView(`{}` at revision {})", self.key(), self.snapshot.revision)
+    }
+}
+
+/// Prepares tenants' answers from an instant on, each distinct profile once.
+struct Prepare<'i> {
+    index: &'i Index,
+    at: Timestamp,
+    work: Workspace,
+    rows: RowsBuilder,
+    known: HashMap<Profile, RowId, RandomState>,
+    row: Vec<Answer>,
+}
+
+impl<'i> Prepare<'i> {
+    fn new(index: &'i Index, at: Timestamp) -> Self {
+        Self::with(index, at, RowsBuilder::new(index.feature_count()))
+    }
+
+    /// On top of the rows of a snapshot.
+    fn on(snapshot: &'i Snapshot, at: Timestamp) -> Self {
+        let rows = RowsBuilder::on(&snapshot.rows, snapshot.index.feature_count());
+        Self::with(&snapshot.index, at, rows)
+    }
+
+    fn with(index: &'i Index, at: Timestamp, rows: RowsBuilder) -> Self {
+        let (work, known) = (Workspace::for_many(), HashMap::default());
+        Self { index, at, work, rows, known, row: Vec::new() }
+    }
+
+    fn page(&mut self, page: &mut Page) {
+        (0..page.slots().len()).for_each(|place| self.slot(page, place));
+    }
+
+    fn slot(&mut self, page: &mut Page, place: usize) {
+        let Some(slot) = page.slot(place) else { return };
+        let facts = page.facts(slot);
+        let profile = self.work.profile(self.index, facts, self.at, &mut Silent);
+        let row = if let Some(row) = self.known.get(profile) {
+            *row
+        } else {
+            resolve::answers(self.index, profile, &mut self.row);
+            let row = self.rows.push(&self.row);
+            self.known.insert(profile.clone(), row);
+            row
+        };
+        let until = self.work.edge_after(self.index, facts, self.at);
+        page.prepare(place, row, self.at, until);
+    }
+
+    fn finish(self) -> Rows {
+        self.rows.finish()
+    }
+}

@@ -32,7 +32,8 @@ pub(crate) struct Profile {
 }
 
 /// One list of grants in force, and who brought it. The order of its members settles ties: plan
-/// before inherited plan before add-on before promotion; own grants before bundles; smaller key.
+/// before inherited plan before add-on before promotion; own grants before bundles; smaller key;
+/// newer version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct InForce {
     owner: Rank,
@@ -583,7 +584,7 @@ pub(crate) fn plan_chain<'i>(
     let (mut next, mut distance) = (Some(plan), 0_u8);
     while let Some(plan) = next {
         let versions = index.plans.get(plan.get()).map_or(&[][..], |plan| &plan.versions);
-        let counts = versions.iter().rev().find(|v| v.from <= from || v.existing_from <= at);
+        let counts = versions.iter().find(|v| v.from <= from || v.existing_from <= at);
         let Some(version) = counts else { return };
         visit(plan, distance, &version.contents);
         next = version.extends;
@@ -618,13 +619,9 @@ fn suspend(index: &Index, candidates: &mut [AddOnCandidate]) {
         if !exclude(index, candidates) || !drop_unsupported(index, candidates) {
             return;
         }
-        // Those that an add-on excluded which fell just now get another chance.
-        for place in 0..candidates.len() {
-            let Some(candidate) = candidates.get(place).copied() else { return };
-            if let Outcome::ExcludedBy(winner) = candidate.outcome
-                && !stands_in(candidates, winner)
-                && let Some(candidate) = candidates.get_mut(place)
-            {
+        // Exclusions are settled anew among those that can still stand.
+        for candidate in candidates.iter_mut() {
+            if let Outcome::ExcludedBy(_) = candidate.outcome {
                 candidate.outcome = Outcome::InForce;
             }
         }

@@ -224,14 +224,11 @@ impl<'d> Build<'d> {
     }
 
     fn plan(&mut self, key: &PlanKey, plan: &Plan) -> PlanEntry {
-        let first = VersionEntry {
-            from: Timestamp::MIN,
-            existing_from: Timestamp::MIN,
-            extends: plan.extends.as_ref().and_then(|key| self.plan_place(key)),
-            contents: self.contents(&plan.bundles, &plan.grants),
-        };
-        let mut versions = vec![first];
-        for version in &plan.versions {
+        // Newer versions come first among the sheets, so that they settle what is still a tie.
+        let mut newest_first: Vec<_> = plan.versions.iter().collect();
+        newest_first.sort_by_key(|version| std::cmp::Reverse(version.from));
+        let mut versions = Vec::with_capacity(plan.versions.len() + 1);
+        for version in newest_first {
             versions.push(VersionEntry {
                 from: version.from,
                 existing_from: version.existing_from.unwrap_or(Timestamp::MAX),
@@ -239,7 +236,12 @@ impl<'d> Build<'d> {
                 contents: self.contents(&version.bundles, &version.grants),
             });
         }
-        versions.sort_by_key(|version| version.from);
+        versions.push(VersionEntry {
+            from: Timestamp::MIN,
+            existing_from: Timestamp::MIN,
+            extends: plan.extends.as_ref().and_then(|key| self.plan_place(key)),
+            contents: self.contents(&plan.bundles, &plan.grants),
+        });
         PlanEntry { key: key.clone(), versions, edges: self.plan_edges(key) }
     }
 

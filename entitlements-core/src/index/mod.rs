@@ -143,7 +143,7 @@ pub(crate) enum KindEntry {
 #[derive(Debug)]
 pub(crate) struct PlanEntry {
     pub(crate) key: PlanKey,
-    /// From the oldest to the newest; the first one counts for every subscription.
+    /// From the newest to the oldest; the last one counts for every subscription.
     pub(crate) versions: Vec<VersionEntry>,
     /// The instants at which it, or a plan that it extends, reaches existing subscriptions.
     pub(crate) edges: Vec<Timestamp>,

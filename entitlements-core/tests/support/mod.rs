@@ -1,0 +1,6 @@
+//! What the property tests share: random worlds, and a naive second statement of the rules.
+
+#![expect(unreachable_pub, reason = "a test module is no crate of its own")]
+
+pub mod naive;
+pub mod world;

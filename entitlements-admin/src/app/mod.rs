@@ -1,0 +1,245 @@
+//! The application: what can be asked and told, apart from how it is transported.
+
+mod access;
+mod command;
+mod error;
+mod execute;
+mod live;
+mod sync;
+
+use std::{
+    fmt,
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use entitlements_core::{
+    Decision, Entitlements, Explanation, FeatureKey, Pin, Revision, Timestamp,
+};
+use tokio::sync::watch;
+
+pub(crate) use self::live::Live;
+pub use self::{
+    access::{Access, Actor},
+    command::{Command, Expected, NewToken, Outcome},
+    error::Error,
+    sync::{Basis, Change, Publication},
+};
+use crate::{
+    clock::Clock,
+    keys::Keys,
+    metrics::Metrics,
+    store::{AuditEntry, AuditFault, Store, Stored, TenantRow, Verified},
+    workflow::Token,
+};
+
+/// The longest documents that a list of audit entries shows, in characters.
+const AUDIT_TEXT_CHARS_MAX: u32 = 16 * 1024;
+
+/// The application. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    live: Arc<Live>,
+    clock: Clock,
+    metrics: Metrics,
+    publisher: sync::Publisher,
+    stopping: watch::Sender<bool>,
+    /// Held as long as the data folder is ours.
+    lock: Mutex<Option<File>>,
+}
+
+/// What an application is put together from.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) live: Arc<Live>,
+    pub(crate) clock: Clock,
+    pub(crate) keys: Keys,
+    pub(crate) environment: String,
+    pub(crate) epoch: u64,
+    pub(crate) max_age_s: u32,
+    pub(crate) lock: File,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({:?}, revision {})", self.0.store, self.revision())
+    }
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let publisher = sync::Publisher::new(
+            parts.keys,
+            parts.environment,
+            parts.epoch,
+            parts.max_age_s,
+            parts.clock.now(),
+        );
+        Self(Arc::new(Inner {
+            store: parts.store,
+            live: parts.live,
+            clock: parts.clock,
+            metrics: Metrics::new(),
+            publisher,
+            stopping: watch::Sender::new(false),
+            lock: Mutex::new(Some(parts.lock)),
+        }))
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    /// The revision of the last commit.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.live().revision()
+    }
+
+    /// One consistent view of catalog and tenants as of the last commit.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        self.live().pin()
+    }
+
+    /// The live entitlements that the view comes from: they follow every commit.
+    #[must_use]
+    pub fn entitlements(&self) -> &Entitlements {
+        self.live().entitlements()
+    }
+
+    /// The answer for one tenant and feature, explained.
+    #[must_use]
+    pub fn explain(&self, tenant: &str, feature: &str, at: Timestamp) -> Explanation {
+        self.pin().explain(tenant, feature, at)
+    }
+
+    /// The answers for one tenant and every feature of the catalog, handed to `each` by key.
+    pub fn decisions(
+        &self,
+        pin: &Pin,
+        tenant: &str,
+        at: Timestamp,
+        mut each: impl FnMut(&FeatureKey, Decision<'_>),
+    ) {
+        for feature in pin.catalog().draft().features.keys() {
+            each(feature, pin.check(tenant, feature.as_str(), at));
+        }
+    }
+
+    /// The catalog in force, as it is kept.
+    ///
+    /// # Errors
+    /// Where the store cannot be read, as for every read here.
+    pub async fn catalog(&self) -> Result<Option<Stored>, Error> {
+        Ok(self.store().read(|store| store.catalog()).await?)
+    }
+
+    /// A tenant, as it is kept.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn tenant(&self, key: String) -> Result<Stored, Error> {
+        let missing = format!("there is no tenant `{key}`");
+        let found = self.store().read(move |store| store.tenant(&key)).await?;
+        found.ok_or(Error::NotFound(missing))
+    }
+
+    /// At most `limit` tenants whose keys come after `after`, and the revision of the view.
+    ///
+    /// # Errors
+    /// As [`App::catalog`].
+    pub async fn tenants(
+        &self,
+        after: String,
+        limit: u32,
+    ) -> Result<(Vec<TenantRow>, Revision), Error> {
+        let read = move |store: &crate::store::Reading<'_>| {
+            Ok((store.tenants(&after, limit)?, store.revision()?))
+        };
+        Ok(self.store().read(read).await?)
+    }
+
+    /// At most `limit` audit entries after a revision. Long documents are left out of them.
+    ///
+    /// # Errors
+    /// As [`App::catalog`].
+    pub async fn audit(&self, after: Revision, limit: u32) -> Result<Vec<AuditEntry>, Error> {
+        let read = move |store: &crate::store::Reading<'_>| {
+            store.audit(after, limit, AUDIT_TEXT_CHARS_MAX)
+        };
+        Ok(self.store().read(read).await?)
+    }
+
+    /// One audit entry, whole.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn audit_entry(&self, at: Revision) -> Result<AuditEntry, Error> {
+        let found = self.store().read(move |store| store.audit_entry(at)).await?;
+        found.ok_or_else(|| Error::NotFound(format!("there is no audit entry {at}")))
+    }
+
+    /// Walks the audit's hash chain from its start.
+    ///
+    /// # Errors
+    /// As [`App::catalog`]. A broken chain is not an error but an answer.
+    pub async fn audit_verify(&self) -> Result<Result<Verified, AuditFault>, Error> {
+        Ok(self.store().read(|store| store.audit_verify()).await?)
+    }
+
+    /// Every access token, without its secret.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<Token> {
+        self.live().tokens()
+    }
+
+    /// Whether changes can be made.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.store().is_writable() && !self.is_stopping()
+    }
+
+    /// Whether the application is going down.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.0.stopping.borrow()
+    }
+
+    /// Ends every wait, so that requests can be answered and the process can go.
+    pub(crate) fn stop_waiting(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    /// Finishes what is queued, closes the store and gives the data folder back.
+    pub fn close(&self) {
+        self.stop_waiting();
+        self.store().close();
+        drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}

@@ -1,0 +1,253 @@
+//! The command line.
+
+use std::{fmt, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use entitlements_admin::{
+    Config, ConfigError, StartError, config, http::SchemaDocument, workflow::Scope,
+};
+
+/// Keeps the catalog and the tenants, records who changed what, and publishes signed snapshots.
+#[derive(Debug, Parser)]
+#[command(
+    name = "entitlements-admin",
+    version,
+    after_help = "First steps:
+  entitlements-admin catalog check catalog.toml    find every mistake, change nothing
+  entitlements-admin catalog import catalog.toml   make it the catalog in force
+  entitlements-admin serve                         start; the first time it prints a token
+  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7400/v1/tenants
+
+Exit codes: 0 done, 1 it failed, 64 the command line is wrong."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the control plane
+    #[command(after_help = "Examples:
+  entitlements-admin serve
+  entitlements-admin serve --listen 127.0.0.1:0 --data /var/lib/entitlements
+  entitlements-admin serve --listen 0.0.0.0:7400 --allow-remote   (behind a proxy that speaks TLS)
+
+The first start makes the data folder, its signing keys, and an admin token, which it prints once.
+Give `trust.pub` from the data folder to every sidecar. SIGINT or SIGTERM ends it in order.")]
+    Serve(ServeArguments),
+    /// Check or import a catalog
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// Check files against the answers that they themselves expect
+    #[command(after_help = "Example:
+  entitlements-admin scenario scenarios/*.toml
+
+A scenario is a catalog with tenants and `[[expect]]` tables:
+  [[expect]]
+  at = 2026-03-15T12:00:00Z
+  tenant = \"acme\"
+  feature = \"seats\"
+  answer = 15
+  source = \"promotion:spring\"")]
+    Scenario {
+        /// TOML or JSON files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Make, list or revoke access tokens, while the control plane is not running
+    #[command(
+        subcommand,
+        after_help = "Example:
+  entitlements-admin token create --scope sync --label \"sidecar in Frankfurt\"
+
+While it runs, do the same over HTTP: POST /v1/tokens."
+    )]
+    Token(TokenCommand),
+    /// Look after the audit
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print a JSON Schema, for editors
+    #[command(after_help = "Example:
+  entitlements-admin schema document > entitlements.schema.json")]
+    Schema {
+        /// `catalog`, `tenant`, or `document` (a file with a catalog, tenants and scenarios)
+        #[arg(value_name = "WHAT")]
+        of: SchemaDocument,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// Find every mistake in files, and change nothing
+    #[command(after_help = "Example:
+  entitlements-admin catalog check catalog.toml tenants/*.toml")]
+    Check {
+        /// TOML or JSON files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Make a file the catalog in force, while the control plane is not running
+    #[command(after_help = "Example:
+  entitlements-admin catalog import catalog.toml
+
+Tenants in the file are made or replaced in the same commit. While the control plane runs, do it
+over HTTP:
+  curl -X PUT -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/toml' \\
+       --data-binary @catalog.toml http://127.0.0.1:7400/v1/catalog")]
+    Import {
+        /// A TOML or JSON file
+        file: PathBuf,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it, once
+    Create {
+        /// What it opens: `admin` everything, `read` what changes nothing, `sync` only sidecars' sync
+        #[arg(long)]
+        scope: Scope,
+        /// Who uses it, for people
+        #[arg(long)]
+        label: String,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// List tokens, without their secrets
+    List {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Make a token useless
+    Revoke {
+        /// Its id: the eight letters and digits after `ent_`
+        id: String,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Walk the hash chain from its start and say whether a row was changed, dropped or swapped
+    Verify {
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// The folder with the database and the keys
+    #[arg(long, value_name = "FOLDER", default_value = "./entitlements-data")]
+    data: PathBuf,
+    /// What the snapshots are for; a sidecar of another environment refuses them
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    environment: String,
+}
+
+impl Folder {
+    pub(crate) fn config(self) -> Result<Config, Failure> {
+        let Self { data, environment } = self;
+        let config = Config { data, environment, ..Config::default() };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
+    listen: String,
+    #[command(flatten)]
+    folder: Folder,
+    /// Listen where other machines reach it. Tokens travel readably: put TLS in front
+    #[arg(long)]
+    allow_remote: bool,
+    /// How old a snapshot may get at a sidecar before it counts as stale
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    max_age: u32,
+    /// How logs are written, on the standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: `error`, `warn`, `info`, `debug`, or a filter by module
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}
+
+impl ServeArguments {
+    pub(crate) fn config(self) -> Result<Config, Failure> {
+        let listen = config::listen(&self.listen)?;
+        let folder = self.folder.config()?;
+        let (allow_remote, max_age_s) = (self.allow_remote, self.max_age);
+        let config = Config { listen, allow_remote, max_age_s, ..folder };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For machines, one object per line
+    Json,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line is wrong.
+    Usage(String),
+    /// It failed.
+    Failed(String),
+}
+
+impl Failure {
+    pub(crate) fn failed(error: impl fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => EXIT_USAGE.into(),
+            Self::Failed(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(text) | Self::Failed(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(error) => error.into(),
+            error => Self::failed(error),
+        }
+    }
+}
+
+/// What `sysexits.h` calls `EX_USAGE`.
+const EXIT_USAGE: u8 = 64;
+
+/// Ends where the command line cannot be read, or asks for help.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    // Where nobody reads the text there is nobody to tell.
+    drop(error.print());
+    if error.use_stderr() { EXIT_USAGE.into() } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,107 @@
+//! What can be configured, and what of it is refused.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+/// How a control plane is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where it listens. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The folder that holds its database and keys. Only one process may use it at a time.
+    pub data: PathBuf,
+    /// What its snapshots are for. A sidecar of another environment refuses them.
+    pub environment: String,
+    /// Whether it may listen where other machines reach it.
+    pub allow_remote: bool,
+    /// How old a snapshot may get at a sidecar before it counts as stale, in seconds.
+    pub max_age_s: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            data: PathBuf::from("./entitlements-data"),
+            environment: "default".into(),
+            allow_remote: false,
+            max_age_s: 300,
+        }
+    }
+}
+
+/// What is wrong with a configuration, in one sentence that names the setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// The longest name of an environment.
+const ENVIRONMENT_BYTES_MAX: usize = 64;
+
+impl Config {
+    /// Goes on where nothing is wrong.
+    ///
+    /// # Errors
+    /// What is wrong first.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.allow_remote && !self.listen.ip().is_loopback() {
+            return Err(ConfigError(format!(
+                "`--listen {}` can be reached from other machines: put a proxy that speaks TLS in \
+                 front and add `--allow-remote`, or listen on 127.0.0.1",
+                self.listen
+            )));
+        }
+        let environment = &self.environment;
+        let letters =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
+        if environment.is_empty()
+            || environment.len() > ENVIRONMENT_BYTES_MAX
+            || !environment.bytes().all(letters)
+        {
+            return Err(ConfigError(format!(
+                "`--environment {environment}` is not a name: use 1 to {ENVIRONMENT_BYTES_MAX} of \
+                 `a-z`, `0-9`, `.`, `_` and `-`"
+            )));
+        }
+        if self.max_age_s == 0 {
+            return Err(ConfigError(
+                "`--max-age 0` makes every answer stale: use 1 or more".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads an address such as `127.0.0.1:7400`.
+///
+/// # Errors
+/// Where the text is none.
+pub fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        ConfigError(format!(
+            "`--listen {text}` is not an address: use one with a port, such as `127.0.0.1:7400`"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_right() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(with(|c| c.listen = "0.0.0.0:1".parse().unwrap()).contains("--allow-remote"));
+        assert!(with(|c| c.environment = "a b".into()).contains("--environment a b"));
+        assert!(with(|c| c.max_age_s = 0).contains("--max-age"));
+        assert!(listen("nonsense").unwrap_err().to_string().contains("`--listen nonsense`"));
+    }
+}

@@ -1,0 +1,35 @@
+//! The catalog.
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::HeaderMap,
+};
+use entitlements_core::Revision;
+
+use super::{
+    body::{self, IMPORT_BYTES_MAX},
+    extract::expected,
+    reply::{self, Reply},
+};
+use crate::app::{Actor, App, Command};
+
+/// The catalog in force; an empty one before the first import.
+pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Reply {
+    let stored = app.catalog().await?;
+    let (text, revision) =
+        stored.map_or_else(|| ("{}".into(), Revision(0)), |row| (row.json, row.revision));
+    Ok(reply::document(&headers, revision, text))
+}
+
+/// Imports a catalog.
+pub(super) async fn put(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    request: Request,
+) -> Reply {
+    let expected = expected(request.headers())?;
+    let draft = Box::new(body::read(request, IMPORT_BYTES_MAX).await?);
+    let outcome = app.execute(&actor, Command::ImportCatalog { draft, expected }).await?;
+    reply::committed(&outcome, true)
+}

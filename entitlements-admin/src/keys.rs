@@ -1,0 +1,105 @@
+//! The signing keys and where they lie: `<data>/keys/root.key` and `publisher.key`, for the owner
+//! only, and `<data>/trust.pub`, the root's public key, for sidecars.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
+use entitlements_core::signed::{PublicKey, SigningKey};
+
+use crate::ids;
+
+/// The keys that sign for this control plane.
+pub(crate) struct Keys {
+    /// Names the publishers. Nothing else is signed with it.
+    pub(crate) root: SigningKey,
+    /// Signs snapshots and heartbeats.
+    pub(crate) publisher: SigningKey,
+}
+
+/// Reads the keys; makes those that are missing where `may_create`. Writes `trust.pub` anew.
+pub(crate) fn open(data: &Path, may_create: bool) -> Result<Keys, String> {
+    let folder = data.join("keys");
+    fs::create_dir_all(&folder).map_err(|error| format!("`{}`: {error}", folder.display()))?;
+    let keys = Keys {
+        root: key(&folder.join("root.key"), may_create)?,
+        publisher: key(&folder.join("publisher.key"), may_create)?,
+    };
+    let trust = data.join("trust.pub");
+    write(&trust, &format!("{}\n", keys.root.public()), 0o644)
+        .map_err(|error| format!("`{}`: {error}", trust.display()))?;
+    Ok(keys)
+}
+
+/// The root's public key as text.
+pub(crate) fn trust(keys: &Keys) -> String {
+    let public: PublicKey = keys.root.public();
+    public.to_string()
+}
+
+fn key(path: &Path, may_create: bool) -> Result<SigningKey, String> {
+    let named = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            only_for_its_owner(path)?;
+            seed(text.trim()).map(SigningKey::from_bytes).ok_or_else(|| named(&"is not a key"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && may_create => {
+            let seed = ids::seed().map_err(|error| named(&error))?;
+            write(path, &format!("{}\n", hex(&seed)), 0o600).map_err(|error| named(&error))?;
+            Ok(SigningKey::from_bytes(seed))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(named(&"is missing: put it back from a backup, as sidecars trust no other"))
+        }
+        Err(error) => Err(named(&error)),
+    }
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let mut file = options.open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(unix)]
+fn only_for_its_owner(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let named = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
+    let mode = fs::metadata(path).map_err(|error| named(&error))?.permissions().mode();
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(named(&"can be read by others: run `chmod 600` on it"))
+    }
+}
+
+#[cfg(not(unix))]
+fn only_for_its_owner(_: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
+}
+
+fn seed(text: &str) -> Option<[u8; 32]> {
+    blake3::Hash::from_hex(text).ok().map(Into::into)
+}

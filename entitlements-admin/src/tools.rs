@@ -1,0 +1,162 @@
+//! The commands that do one thing and end.
+
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+};
+
+use entitlements_admin::{
+    Admin, Config,
+    app::{Actor, App, Command, Error},
+    http::SchemaDocument,
+};
+use entitlements_core::{
+    document::{Document, DocumentError},
+    scenario,
+};
+
+use crate::cli::{AuditCommand, Failure, TokenCommand};
+
+/// Finds every mistake in files.
+pub(crate) fn catalog_check(files: &[PathBuf]) -> Result<(), Failure> {
+    let mut wrong = 0;
+    for file in files {
+        let problems = problems_of(file);
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        if problems.is_empty() {
+            println!("{}: ok", file.display());
+        }
+        wrong += problems.len();
+    }
+    match wrong {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 problem found")),
+        many => Err(Failure::failed(format!("{many} problems found"))),
+    }
+}
+
+fn problems_of(file: &Path) -> Vec<String> {
+    match read(file).map(|document| document.check()) {
+        Ok(Ok(_)) => Vec::new(),
+        Ok(Err(DocumentError::Wrong(problems))) => {
+            problems.iter().map(ToString::to_string).collect()
+        }
+        Ok(Err(error)) => vec![error.to_string()],
+        Err(failure) => vec![failure.to_string()],
+    }
+}
+
+/// Makes a file the catalog in force.
+pub(crate) fn catalog_import(file: &Path, config: &Config) -> Result<(), Failure> {
+    let document = read(file)?;
+    document.check().map_err(Failure::failed)?;
+    let tenants = document.tenants.len();
+    let command =
+        Command::ImportAll { draft: Box::new(document.catalog), tenants: document.tenants };
+    let outcome = with_app(config, async |app| app.execute(&local(), command).await)?;
+    for warning in &outcome.warnings {
+        eprintln!("warning: {warning}");
+    }
+    println!("revision {}: the catalog and {tenants} tenants are in force", outcome.revision);
+    Ok(())
+}
+
+/// Checks files against the answers that they themselves expect.
+pub(crate) fn scenario(files: &[PathBuf]) -> Result<(), Failure> {
+    let mut failed = 0;
+    for file in files {
+        let report = scenario::run(&read(file)?).map_err(Failure::failed)?;
+        println!("{}\n{report}", file.display());
+        failed += report.failures().count();
+    }
+    match failed {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 expectation was not met")),
+        many => Err(Failure::failed(format!("{many} expectations were not met"))),
+    }
+}
+
+/// Makes, lists or revokes access tokens.
+pub(crate) fn token(command: TokenCommand) -> Result<(), Failure> {
+    match command {
+        TokenCommand::Create { scope, label, folder } => {
+            let command = Command::CreateToken { scope, label };
+            let outcome =
+                with_app(&folder.config()?, async |app| app.execute(&local(), command).await)?;
+            if let Some(token) = outcome.token {
+                println!("{}", token.text);
+            }
+        }
+        TokenCommand::List { folder } => {
+            for token in with_app(&folder.config()?, async |app| Ok(app.tokens()))? {
+                println!(
+                    "{}  {:5}  {}  {}",
+                    token.id,
+                    token.scope.code(),
+                    token.created_at,
+                    token.label
+                );
+            }
+        }
+        TokenCommand::Revoke { id, folder } => {
+            let command = Command::RevokeToken { id: id.clone() };
+            with_app(&folder.config()?, async |app| app.execute(&local(), command).await)?;
+            println!("token {id} is revoked");
+        }
+    }
+    Ok(())
+}
+
+/// Walks the audit's hash chain.
+pub(crate) fn audit(command: AuditCommand) -> Result<(), Failure> {
+    let AuditCommand::Verify { folder } = command;
+    match with_app(&folder.config()?, async |app| app.audit_verify().await)? {
+        Ok(verified) => {
+            println!("the audit is whole: {} rows, head {}", verified.rows, verified.head);
+            Ok(())
+        }
+        Err(fault) => Err(Failure::failed(fault)),
+    }
+}
+
+/// Prints a JSON Schema.
+pub(crate) fn schema(of: SchemaDocument) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&of.schema()).map_err(Failure::failed)?;
+    println!("{text}");
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Document, Failure> {
+    let name = file.display().to_string();
+    let text =
+        fs::read_to_string(file).map_err(|error| Failure::failed(format!("`{name}`: {error}")))?;
+    Document::parse(&name, &text).map_err(Failure::failed)
+}
+
+fn local() -> Actor {
+    Actor::local("command line")
+}
+
+/// Opens the data folder, does something, and gives it back.
+fn with_app<T, F>(config: &Config, work: impl FnOnce(App) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let app = Admin::open(config)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    let result = runtime.block_on(work(app.clone())).map_err(with_problems);
+    app.close();
+    result
+}
+
+/// The sentence, and below it every problem that it speaks of.
+fn with_problems(error: Error) -> Failure {
+    let (Error::InvalidCatalog(problems) | Error::InvalidTenants(problems)) = &error else {
+        return Failure::failed(error);
+    };
+    let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+    Failure::Failed(format!("{error}{}", lines.concat()))
+}

@@ -1,0 +1,16 @@
+//! The control plane from the outside: its store, its API over real sockets, and its program.
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod authz;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod sync;

@@ -1,0 +1,195 @@
+//! A control plane to test, and a small client for it.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use entitlements_admin::{
+    Admin, Config, Running,
+    app::{Actor, Command},
+    workflow::Scope,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// No test waits longer than this for something that must happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) const CATALOG: &str = r#"
+[modules.clinic]
+name = "Clinic"
+[features.sso]
+kind = "switch"
+module = "clinic"
+[features.seats]
+kind = { limit = { unit = "seat" } }
+[plans.basic]
+grants = { seats = 5 }
+[plans.pro]
+extends = "basic"
+grants = { sso = true, seats = 20 }
+[add_ons.more-seats]
+grants = { seats = "+10" }
+"#;
+
+pub(crate) const ACME: &str = r#"{"name":"Acme Clinic","subscriptions":[{"plan":"pro"}]}"#;
+
+/// A control plane on a free port, with a folder that goes with it.
+pub(crate) struct World {
+    pub(crate) running: Running,
+    pub(crate) folder: TempDir,
+    pub(crate) admin: Client,
+}
+
+pub(crate) fn config(folder: &Path) -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data: folder.into(),
+        ..Config::default()
+    }
+}
+
+impl World {
+    /// Fresh: no catalog, no tenants, one admin token.
+    pub(crate) async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let running = Admin::start(config(folder.path())).await.unwrap();
+        let admin = Client::new(running.addr(), running.first_token());
+        Self { running, folder, admin }
+    }
+
+    /// With the catalog and the tenant `acme`.
+    pub(crate) async fn with_acme() -> Self {
+        let world = Self::new().await;
+        let toml = [("content-type", "application/toml")];
+        let answer = world.admin.send("PUT", "/v1/catalog", &toml, CATALOG).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = world.admin.put("/v1/tenants/acme", ACME).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        world
+    }
+
+    pub(crate) async fn client(&self, scope: Scope) -> Client {
+        let command = Command::CreateToken { scope, label: "test".into() };
+        let outcome = self.running.app().execute(&Actor::local("test"), command).await.unwrap();
+        Client::new(self.running.addr(), Some(&outcome.token.unwrap().text))
+    }
+
+    /// Returns once so many long polls wait.
+    pub(crate) async fn polls_wait(&self, count: usize) {
+        let line = format!("entitlements_admin_sync_waiting {count}\n");
+        let waited = async { while !self.admin.get("/metrics").await.text().contains(&line) {} };
+        tokio::time::timeout(DEADLINE, waited).await.expect("the polls wait");
+    }
+
+    /// Stops it and starts another on the same folder, with the same token.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { running, folder, admin } = self;
+        running.stop().await;
+        let running = Admin::start(config(folder.path())).await.unwrap();
+        let admin = Client { addr: running.addr(), ..admin };
+        Self { running, folder, admin }
+    }
+}
+
+/// Sends requests, each on a connection of its own.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) addr: SocketAddr,
+    pub(crate) token: Option<String>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.header("entitlements-revision").parse().unwrap()
+    }
+
+    /// That it is a problem of a kind, told the standard way.
+    #[track_caller]
+    pub(crate) fn is_problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let body = self.json();
+        assert_eq!(body["type"], format!("/problems/{code}"), "{body}");
+        assert_eq!(body["status"], status);
+        assert!(
+            body["title"].is_string() && body["detail"].as_str().is_some_and(|d| !d.is_empty())
+        );
+        body
+    }
+}
+
+impl Client {
+    pub(crate) fn new(addr: SocketAddr, token: Option<&str>) -> Self {
+        Self { addr, token: token.map(Into::into) }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn put(&self, path: &str, json: &str) -> Answer {
+        self.send("PUT", path, &[("content-type", "application/json")], json).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, json: &str) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], json).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], "").await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method.parse::<Method>().unwrap())
+            .uri(path)
+            .header("host", self.addr.to_string());
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
+        tokio::time::timeout(DEADLINE, self.exchange(request)).await.expect("an answer in time")
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
+        let stream = tokio::net::TcpStream::connect(self.addr).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        drop(sender);
+        drop(connection.await);
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+}

@@ -18,18 +18,27 @@ pub(crate) fn tenant_hash(key: &str) -> u64 {
     HASHER.hash_one(key)
 }
 
-/// A tenant's place in a page.
+/// A tenant's place in a page. Half a cache line, so that looking at one touches one.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 pub(crate) struct Slot {
     /// From here to `until` the prepared row holds.
     pub(crate) from: Timestamp,
     pub(crate) until: Timestamp,
-    hash: u64,
+    /// A part of the hash, to tell most other keys at a glance.
+    tag: u32,
     pub(crate) row: RowId,
+    /// Where its facts start: their length, then they.
     words: u32,
-    words_len: u32,
+    /// Where its key starts, and in the lowest byte how long it is.
     key: u32,
-    key_len: u8,
+}
+
+const _: () = assert!(size_of::<Slot>() == 32);
+
+/// The part of a hash that a slot keeps. Pages and their tables use the lower half.
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 /// Some hundred tenants.
@@ -69,19 +78,18 @@ impl Page {
     }
 
     pub(crate) fn key(&self, slot: &Slot) -> &str {
-        let start = slot.key as usize;
-        self.keys.get(start..start + usize::from(slot.key_len)).unwrap_or("")
+        let (start, len) = ((slot.key >> 8) as usize, (slot.key & 0xff) as usize);
+        self.keys.get(start..start + len).unwrap_or("")
     }
 
     pub(crate) fn facts(&self, slot: &Slot) -> Facts<'_> {
-        let start = slot.words as usize;
-        Facts::new(self.words.get(start..start + slot.words_len as usize).unwrap_or(&[]))
+        Facts::new(stored(&self.words, slot.words))
     }
 
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<usize> {
         let same = |place: &u16| {
-            self.slots.get(usize::from(*place)).is_some_and(|slot| slot.hash == hash && self.key(slot) == key)
+            self.slots.get(usize::from(*place)).is_some_and(|slot| slot.tag == tag(hash) && self.key(slot) == key)
         };
         self.places.find(hash, same).map(|place| usize::from(*place))
     }
@@ -96,12 +104,12 @@ impl Page {
     /// Adds a tenant that is not there, or gives one that is other facts. Says where it is.
     pub(crate) fn put(&mut self, hash: u64, key: &str, words: &[u64]) -> usize {
         let start = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
-        let len = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        self.words.push(words.len() as u64);
         self.words.extend_from_slice(words);
         if let Some(place) = self.find(hash, key) {
             if let Some(slot) = self.slots.get_mut(place) {
-                self.stale_words += slot.words_len as usize;
-                *slot = Slot { words: start, words_len: len, ..*slot };
+                self.stale_words += 1 + stored(&self.words, slot.words).len();
+                slot.words = start;
             }
             self.compact();
             return place;
@@ -109,19 +117,19 @@ impl Page {
         let slot = Slot {
             from: Timestamp::MAX,
             until: Timestamp::MAX,
-            hash,
+            tag: tag(hash),
             row: RowId::NONE,
             words: start,
-            words_len: len,
-            key: u32::try_from(self.keys.len()).unwrap_or(u32::MAX),
-            key_len: u8::try_from(key.len()).unwrap_or(u8::MAX),
+            key: u32::try_from(self.keys.len() << 8 | key.len()).unwrap_or(u32::MAX),
         };
         self.keys.push_str(key);
         let place = self.slots.len();
         self.slots.push(slot);
-        let slots = &self.slots;
-        let rehash = |place: &u16| slots.get(usize::from(*place)).map_or(0, |slot| slot.hash);
-        self.places.insert_unique(hash, u16::try_from(place).unwrap_or(u16::MAX), rehash);
+        if self.places.len() == self.places.capacity() {
+            self.grow();
+        }
+        // There is room, so nothing has to be hashed again.
+        self.places.insert_unique(hash, u16::try_from(place).unwrap_or(u16::MAX), |_| 0);
         place
     }
 
@@ -130,11 +138,21 @@ impl Page {
         let Some(place) = self.find(hash, key) else { return false };
         let mut rest = Self::with_capacity(self.slots.len(), self.keys.len(), self.words.len());
         for slot in self.slots.iter().enumerate().filter_map(|(i, slot)| (i != place).then_some(slot)) {
-            let at = rest.put(slot.hash, self.key(slot), self.facts(slot).words());
+            let key = self.key(slot);
+            let at = rest.put(tenant_hash(key), key, self.facts(slot).words());
             rest.prepare(at, slot.row, slot.from, slot.until);
         }
         *self = rest;
         true
+    }
+
+    /// Makes room in the table. A slot keeps a part of its hash only, so keys are hashed again.
+    fn grow(&mut self) {
+        let mut places = HashTable::with_capacity(2 * self.slots.len());
+        for (place, slot) in (0..).zip(&self.slots).take(self.places.len()) {
+            places.insert_unique(tenant_hash(self.key(slot)), place, |_| 0);
+        }
+        self.places = places;
     }
 
     /// Squeezes out stale words once they are the larger part.
@@ -144,9 +162,10 @@ impl Page {
         }
         let mut words = Vec::with_capacity(self.words.len() - self.stale_words);
         for slot in &mut self.slots {
-            let start = slot.words as usize;
+            let facts = stored(&self.words, slot.words);
             slot.words = u32::try_from(words.len()).unwrap_or(u32::MAX);
-            words.extend_from_slice(self.words.get(start..start + slot.words_len as usize).unwrap_or(&[]));
+            words.push(facts.len() as u64);
+            words.extend_from_slice(facts);
         }
         self.words = words;
         self.stale_words = 0;
@@ -160,6 +179,11 @@ impl Page {
             + self.words.capacity() * 8
             + self.places.capacity() * 4
     }
+}
+
+fn stored(words: &[u64], start: u32) -> &[u64] {
+    let stored = words.get(start as usize..).and_then(|words| words.split_first());
+    stored.and_then(|(len, words)| words.get(..usize::try_from(*len).ok()?)).unwrap_or(&[])
 }
 
 const BRANCH: usize = 64;
@@ -196,7 +220,7 @@ impl Pages {
         let mut branch = Vec::with_capacity(BRANCH.min(pages));
         for members in ByPage::new(&hashes, mask).pages() {
             let size = members.iter().map(|i| tenant(*i as usize)).fold((0, 0), |(keys, words), t| {
-                (keys + t.key.len(), words + t.words.len())
+                (keys + t.key.len(), words + 1 + t.words.len())
             });
             let mut page = Page::with_capacity(members.len(), size.0, size.1);
             for member in members {
@@ -281,7 +305,7 @@ impl Pages {
 
 const fn number(hash: u64, mask: usize) -> usize {
     // The table inside a page uses the lowest and the highest bits.
-    (hash >> 24) as usize & mask
+    (hash >> 16) as usize & mask
 }
 
 /// Which tenants lie in which page, by counting.

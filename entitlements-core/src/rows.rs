@@ -1,11 +1,9 @@
-//! Answers of distinct profiles, one cell of two bytes for each feature.
+//! Answers of distinct profiles, one byte for each feature.
 //!
-//! A cell is the number of one of the chunk's distinct answers. Chunks are shared between
-//! snapshots; a change of a few tenants adds rows to a small last chunk.
+//! A cell is the number of one of the distinct answers that its chunk has for the feature. Chunks
+//! are shared between snapshots; a change of a few tenants adds rows to a small last chunk.
 
-use std::{collections::HashMap, sync::Arc};
-
-use foldhash::fast::RandomState;
+use std::sync::Arc;
 
 use crate::{
     decision::{Answer, Reason},
@@ -32,8 +30,9 @@ pub(crate) struct Rows {
 
 #[derive(Debug, Clone, Default)]
 struct Chunk {
-    width: usize,
-    cells: Vec<u16>,
+    cells: Vec<u8>,
+    /// Where the answers of each feature start.
+    starts: Vec<u32>,
     answers: Vec<Answer>,
 }
 
@@ -43,8 +42,18 @@ const OPEN_ROWS: usize = 64;
 const CHUNKS_MAX: usize = 1_024;
 
 impl Chunk {
+    fn width(&self) -> usize {
+        self.starts.len()
+    }
+
     fn rows(&self) -> usize {
-        self.cells.len().checked_div(self.width).unwrap_or(0)
+        self.cells.len().checked_div(self.width()).unwrap_or(0)
+    }
+
+    /// The answers of each feature.
+    fn columns(&self) -> impl Iterator<Item = &[Answer]> {
+        let ends = self.starts.iter().skip(1).map(|end| *end as usize).chain([self.answers.len()]);
+        self.starts.iter().zip(ends).map(|(start, end)| self.answers.get(*start as usize..end).unwrap_or(&[]))
     }
 }
 
@@ -52,8 +61,9 @@ impl Rows {
     #[inline]
     pub(crate) fn answer(&self, row: RowId, feature: FeatureIx) -> Option<Answer> {
         let chunk = self.chunks.get(usize::from(row.chunk))?;
-        let cell = chunk.cells.get(usize::from(row.row) * chunk.width + feature.get())?;
-        chunk.answers.get(usize::from(*cell)).copied()
+        let cell = chunk.cells.get(usize::from(row.row) * chunk.width() + feature.get())?;
+        let start = chunk.starts.get(feature.get())?;
+        chunk.answers.get(*start as usize + usize::from(*cell)).copied()
     }
 
     /// Whether so many small changes have piled up that rows should be made anew.
@@ -63,7 +73,7 @@ impl Rows {
 
     /// How many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let chunk = |c: &Arc<Chunk>| c.cells.len() * 2 + c.answers.len() * size_of::<Answer>();
+        let chunk = |c: &Arc<Chunk>| c.cells.len() + c.starts.len() * 4 + c.answers.len() * size_of::<Answer>();
         self.chunks.iter().map(chunk).sum()
     }
 }
@@ -72,57 +82,77 @@ impl Rows {
 #[derive(Debug)]
 pub(crate) struct RowsBuilder {
     rows: Rows,
-    open: Chunk,
-    numbers: HashMap<Answer, u16, RandomState>,
+    cells: Vec<u8>,
+    columns: Vec<Column>,
+}
+
+/// The distinct answers of one feature. There are a handful, so looking them through is quick.
+#[derive(Debug, Clone, Default)]
+struct Column(Vec<Answer>);
+
+impl Column {
+    /// The number of an answer; `None` where there is no room for one more.
+    fn number(&mut self, answer: Answer) -> Option<u8> {
+        let known = self.0.iter().position(|one| *one == answer);
+        let number = known.unwrap_or(self.0.len());
+        let number = u8::try_from(number).ok()?;
+        if known.is_none() {
+            self.0.push(answer);
+        }
+        Some(number)
+    }
 }
 
 impl RowsBuilder {
     /// From nothing.
     pub(crate) fn new(width: usize) -> Self {
-        let open = Chunk { width, ..Chunk::default() };
-        Self { rows: Rows::default(), open, numbers: HashMap::default() }
+        Self { rows: Rows::default(), cells: Vec::new(), columns: vec![Column::default(); width] }
     }
 
     /// On top of what there is, which stays as it is.
     pub(crate) fn on(rows: &Rows, width: usize) -> Self {
         let mut this = Self { rows: rows.clone(), ..Self::new(width) };
         if let Some(last) = this.rows.chunks.pop_if(|last| last.rows() < OPEN_ROWS) {
-            this.open = Chunk::clone(&last);
-            this.numbers = this.open.answers.iter().copied().zip(0..).collect();
+            this.cells.clone_from(&last.cells);
+            this.columns = last.columns().map(|answers| Column(answers.to_vec())).collect();
         }
         this
     }
 
     /// Adds a row.
     pub(crate) fn push(&mut self, answers: &[Answer]) -> RowId {
-        let is_full = self.open.rows() >= usize::from(u16::MAX) - 1
-            || self.open.answers.len() + answers.len() > usize::from(u16::MAX);
-        if is_full {
+        let start = self.cells.len();
+        if start >= (usize::from(u16::MAX) - 1) * self.columns.len() || !self.add(answers) {
+            self.cells.truncate(start);
             self.close();
+            // An empty chunk has room for any row.
+            self.add(answers);
         }
-        let row = self.open.rows();
-        for answer in answers {
-            let next = self.open.answers.len();
-            let number = *self.numbers.entry(*answer).or_insert_with(|| {
-                self.open.answers.push(*answer);
-                u16::try_from(next).unwrap_or(u16::MAX)
-            });
-            self.open.cells.push(number);
-        }
+        let row = (self.cells.len() / self.columns.len().max(1)).saturating_sub(1);
         let chunk = u16::try_from(self.rows.chunks.len()).unwrap_or(u16::MAX);
         RowId { chunk, row: u16::try_from(row).unwrap_or(u16::MAX) }
     }
 
+    fn add(&mut self, answers: &[Answer]) -> bool {
+        self.columns.iter_mut().zip(answers).all(|(column, answer)| {
+            let number = column.number(*answer);
+            self.cells.extend(number);
+            number.is_some()
+        })
+    }
+
     fn close(&mut self) {
-        let width = self.open.width;
-        let full = std::mem::replace(&mut self.open, Chunk { width, ..Chunk::default() });
-        self.rows.chunks.push(Arc::new(full));
-        self.numbers.clear();
+        let mut chunk = Chunk { cells: std::mem::take(&mut self.cells), ..Chunk::default() };
+        for column in &mut self.columns {
+            chunk.starts.push(u32::try_from(chunk.answers.len()).unwrap_or(u32::MAX));
+            chunk.answers.append(&mut column.0);
+        }
+        chunk.cells.shrink_to_fit();
+        self.rows.chunks.push(Arc::new(chunk));
     }
 
     pub(crate) fn finish(mut self) -> Rows {
-        if !self.open.cells.is_empty() {
-            self.open.cells.shrink_to_fit();
+        if !self.cells.is_empty() {
             self.close();
         }
         self.rows

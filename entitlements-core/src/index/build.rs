@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::{

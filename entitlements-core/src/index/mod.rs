@@ -9,7 +9,7 @@ mod sheet;
 
 use std::{fmt, hash::BuildHasher, sync::Arc};
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 pub(crate) use self::{

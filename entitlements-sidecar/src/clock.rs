@@ -1,0 +1,62 @@
+//! The only clock. Everything else is told what time it is.
+
+use std::time::{Instant, SystemTime};
+
+use entitlements_core::{Ratchet, Timestamp};
+
+use crate::standing::Moment;
+
+/// Tells the time, and never an earlier one than before.
+///
+/// It starts no earlier than the floor that the last run wrote down, so that a clock that somebody
+/// set back does not bring back an ended promotion, not even after a restart.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    ratchet: Ratchet,
+    started: Instant,
+}
+
+impl Clock {
+    /// Never earlier than `floor`.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub(crate) fn new(floor: Timestamp) -> Self {
+        Self { ratchet: Ratchet::new(floor), started: Instant::now() }
+    }
+
+    /// Now, by both clocks.
+    pub(crate) fn now(&self) -> Moment {
+        Moment { at: self.ratchet.advance(Self::wall()), up: self.started.elapsed() }
+    }
+
+    /// What the operating system calls now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub(crate) fn wall() -> Timestamp {
+        SystemTime::now().into()
+    }
+}
+
+/// A random number in `[0, 1)`, to spread retries. It guards nothing.
+pub(crate) fn random() -> f64 {
+    let bits = getrandom::u32().unwrap_or(u32::MAX / 2);
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_does_not_start_before_the_floor() {
+        let floor = Clock::wall().plus(std::time::Duration::from_secs(3_600));
+        let clock = Clock::new(floor);
+        assert_eq!(clock.now().at, floor, "the wall clock was set back by an hour");
+        assert!(Clock::new(Timestamp::MIN).now().at < floor);
+    }
+
+    #[test]
+    fn random_numbers_differ_and_stay_in_range() {
+        let drawn: Vec<f64> = (0..50).map(|_| random()).collect();
+        assert!(drawn.iter().all(|number| (0.0..1.0).contains(number)));
+        assert!(drawn.iter().any(|number| *number != drawn[0]));
+    }
+}

@@ -1,0 +1,241 @@
+//! What a sidecar is told at start, and whether that makes sense.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use entitlements_core::signed::PublicKey;
+use hyper::Uri;
+
+/// What a sidecar is told at start.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen. Port 0 is any free one.
+    pub listen: SocketAddr,
+    /// A unix socket to listen on as well.
+    pub socket: Option<PathBuf>,
+    /// The base address of the admin, such as `http://127.0.0.1:7400`.
+    pub admin: String,
+    /// The admin's token for this sidecar (scope: sync).
+    pub token: String,
+    /// The public root key, 64 hex digits. Nothing is believed that it does not vouch for.
+    pub trust: String,
+    /// Which environment's snapshots to take.
+    pub environment: String,
+    /// The folder that keeps the last good snapshot.
+    pub data: PathBuf,
+    /// For how many seconds the admin may hold a question for changes.
+    pub poll_wait_s: u32,
+    /// The web pages, by origin, that may ask from a browser.
+    pub allow_origins: Vec<String>,
+    /// The bearer token that callers of this sidecar must show.
+    pub local_token: Option<String>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("socket", &self.socket)
+            .field("admin", &self.admin)
+            .field("environment", &self.environment)
+            .field("data", &self.data)
+            .field("poll_wait_s", &self.poll_wait_s)
+            .field("allow_origins", &self.allow_origins)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long and how much a caller may take. The defaults suit a neighbour on the same host.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its head.
+    pub header: Duration,
+    /// For a whole request and its answer, where the answer is no stream of events.
+    pub request: Duration,
+    /// Between two requests, and between two bytes that an event stream gets rid of.
+    pub idle: Duration,
+    /// Between two signs of life on an event stream.
+    pub keep_alive: Duration,
+    /// For requests under way when the sidecar stops.
+    pub drain: Duration,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Bytes of one request body.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(5),
+            request: Duration::from_secs(2),
+            idle: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(15),
+            drain: Duration::from_secs(5),
+            connections: 1_024,
+            body_bytes: 64 * 1_024,
+        }
+    }
+}
+
+/// What is wrong with a [`Config`], in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn token() -> Self {
+        Self(
+            "the admin's token is missing or holds characters that no token has: give --token or \
+             --token-file"
+                .into(),
+        )
+    }
+}
+
+/// A configuration that makes sense, its parts read.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    pub(crate) root: PublicKey,
+    pub(crate) admin: Uri,
+}
+
+impl Config {
+    /// Checks it.
+    pub(crate) fn check(&self) -> Result<Checked, ConfigError> {
+        if !self.listen.ip().is_loopback() && self.local_token.is_none() {
+            return Err(ConfigError(format!(
+                "`{}` can be reached from other machines, so callers need a token: give \
+                 --local-token-file, or listen on 127.0.0.1",
+                self.listen
+            )));
+        }
+        if self.local_token.as_ref().is_some_and(|token| token.len() < LOCAL_TOKEN_BYTES_MIN) {
+            return Err(ConfigError(format!(
+                "the token for callers is too short: use {LOCAL_TOKEN_BYTES_MIN} characters or more"
+            )));
+        }
+        if !(1..=POLL_WAIT_S_MAX).contains(&self.poll_wait_s) {
+            return Err(ConfigError(format!(
+                "`{}` is no time to wait for changes: use 1 to {POLL_WAIT_S_MAX} seconds",
+                self.poll_wait_s
+            )));
+        }
+        if self.environment.is_empty() {
+            return Err(ConfigError("the environment has no name: give --environment".into()));
+        }
+        if !is_header_text(&self.token) {
+            return Err(ConfigError::token());
+        }
+        if let Some(origin) = self.allow_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(ConfigError(format!(
+                "`{origin}` is no origin: write scheme and host only, such as `https://app.example`"
+            )));
+        }
+        Ok(Checked { root: root_key(&self.trust)?, admin: admin_uri(&self.admin)? })
+    }
+}
+
+const POLL_WAIT_S_MAX: u32 = 60;
+const LOCAL_TOKEN_BYTES_MIN: usize = 16;
+
+fn root_key(trust: &str) -> Result<PublicKey, ConfigError> {
+    trust.trim().parse().map_err(|_| {
+        ConfigError(format!(
+            "`{trust}` is no root key: give the 64 hex digits that the admin prints as its trust \
+             root, with --trust or --trust-file"
+        ))
+    })
+}
+
+fn admin_uri(text: &str) -> Result<Uri, ConfigError> {
+    let wrong = |why: &str| {
+        ConfigError(format!(
+            "`{text}` is no address of an admin: {why}, such as `http://127.0.0.1:7400`"
+        ))
+    };
+    let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong("write a URL"))?;
+    match uri.scheme_str() {
+        Some("http") if uri.authority().is_some() && uri.query().is_none() => Ok(uri),
+        Some("https") => {
+            Err(wrong("this version speaks http only; snapshots are signed all the same"))
+        }
+        _ => Err(wrong("write a URL that starts with `http://`")),
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, host)| {
+        matches!(scheme, "http" | "https" | "app" | "file" | "capacitor")
+            && !host.is_empty()
+            && !host.contains(['/', '?', '#', ' ', '*'])
+    })
+}
+
+fn is_header_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Reads a secret or a key from a file, without the line end that editors add.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|error| ConfigError(format!("cannot read `{}`: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            socket: None,
+            admin: "http://127.0.0.1:7400".into(),
+            token: "t".into(),
+            trust: entitlements_core::signed::SigningKey::from_bytes([7; 32]).public().to_string(),
+            environment: "default".into(),
+            data: "data".into(),
+            poll_wait_s: 10,
+            allow_origins: Vec::new(),
+            local_token: None,
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_sentence() {
+        assert!(config().check().is_ok());
+        type Change = fn(&mut Config);
+        let cases: [(Change, &str); 9] = [
+            (|c| c.listen = "0.0.0.0:7401".parse().unwrap(), "give --local-token-file"),
+            (|c| c.local_token = Some("short".into()), "too short"),
+            (|c| c.poll_wait_s = 0, "1 to 60 seconds"),
+            (|c| c.environment = String::new(), "--environment"),
+            (|c| c.token = "a\nb".into(), "--token"),
+            (|c| c.allow_origins = vec!["https://a.example/x".into()], "no origin"),
+            (|c| c.trust = "beef".into(), "64 hex digits"),
+            (|c| c.admin = "https://admin.example".into(), "http only"),
+            (|c| c.admin = "admin:7400".into(), "`admin:7400`"),
+        ];
+        for (change, said) in cases {
+            let mut wrong = config();
+            change(&mut wrong);
+            let error = wrong.check().unwrap_err().to_string();
+            assert!(error.contains(said) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let mut secret = config();
+        secret.token = "hush".into();
+        secret.local_token = Some("hush-hush-hush-hush".into());
+        assert!(!format!("{secret:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,45 @@
+//! Answers on localhost what each tenant may use, and keeps itself in step with the admin.
+//!
+//! A [`Sidecar`] follows the admin's signed snapshots by long poll, keeps the last good one on disk,
+//! and answers over OFREP and a small API of its own. It changes nothing anywhere: every path only
+//! reads. Without the admin it goes on with what it has and says how old that is.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), entitlements_sidecar::StartError> {
+//! use entitlements_sidecar::{Config, Sidecar};
+//!
+//! let sidecar = Sidecar::start(Config {
+//!     listen: ([127, 0, 0, 1], 7401).into(),
+//!     socket: None,
+//!     admin: "http://127.0.0.1:7400".into(),
+//!     token: "the admin's token with the scope sync".into(),
+//!     trust: "the admin's root key, 64 hex digits".into(),
+//!     environment: "default".into(),
+//!     data: "./entitlements-data/sidecar".into(),
+//!     poll_wait_s: 10,
+//!     allow_origins: Vec::new(),
+//!     local_token: None,
+//! })
+//! .await?;
+//! println!("asking http://{}/v1/check works now", sidecar.addr());
+//! sidecar.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod clock;
+mod config;
+mod http;
+mod metrics;
+mod serving;
+mod sidecar;
+mod standing;
+mod stop;
+mod sync;
+
+pub use self::{
+    config::{Config, ConfigError, Limits, read_text},
+    sidecar::{NotYet, Running, Sidecar, StartError},
+    standing::State,
+};

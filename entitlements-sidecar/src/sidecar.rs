@@ -1,0 +1,224 @@
+//! Starting a sidecar, waiting for it, stopping it.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use entitlements_core::{
+    Catalog, Draft, Entitlements, Revision, Snapshot, Tenant, TenantKey, Timestamp,
+};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    clock::Clock,
+    config::{Config, ConfigError, Limits},
+    http::{Listener, Server},
+    serving::Serving,
+    standing::State,
+    stop::Stopper,
+    sync::{self, Sync, Upstream},
+};
+
+/// Starts sidecars.
+#[derive(Debug)]
+pub struct Sidecar;
+
+/// Why a sidecar did not start. Its text is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address is taken or not one of this host.
+    #[error("cannot listen on `{0}`: {1}")]
+    Listen(String, std::io::Error),
+    /// The folder cannot be used.
+    #[error("cannot use the folder `{0}`: {1}")]
+    Folder(PathBuf, String),
+    /// Something that cannot happen did.
+    #[error("the sidecar is broken: {0}; please report it")]
+    Broken(String),
+}
+
+/// A sidecar that runs. Dropping it ends it at once; [`Running::stop`] lets requests finish.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    serving: Arc<Serving>,
+    server: Arc<Server>,
+    stop: Stopper,
+    tasks: JoinSet<()>,
+    socket: Option<PathBuf>,
+}
+
+/// It took longer than it was given.
+#[derive(Debug, thiserror::Error)]
+#[error("the sidecar is {state} at revision {revision} after {waited:?}: {trouble}")]
+pub struct NotYet {
+    state: State,
+    revision: Revision,
+    waited: Duration,
+    trouble: String,
+}
+
+impl Sidecar {
+    /// Starts one inside the present tokio runtime. It serves what its folder holds before it
+    /// touches the network.
+    ///
+    /// # Errors
+    /// Where it is told nonsense, or cannot have the address or the folder.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        Self::start_with(config, Limits::default()).await
+    }
+
+    /// The same with other limits on what callers may take.
+    ///
+    /// # Errors
+    /// As [`Sidecar::start`].
+    pub async fn start_with(config: Config, limits: Limits) -> Result<Running, StartError> {
+        let checked = config.check()?;
+        let (listener, addr) = listen(config.listen).await?;
+        let upstream = Upstream::new(checked.admin, &config.token)
+            .ok_or_else(|| StartError::Config(ConfigError::token()))?;
+        let folder_error = |why: String| StartError::Folder(config.data.clone(), why);
+        let opened = sync::open(&config.data, checked.root, &config.environment)
+            .map_err(|error| folder_error(error.to_string()))?;
+        let clock = Clock::new(opened.floor);
+        let now = clock.now().at;
+        if now.since(Clock::wall()) > CLOCK_BEHIND_MAX {
+            tracing::warn!(
+                %now,
+                "this host's clock is behind what it was before; time stands still until it has \
+                 caught up"
+            );
+        }
+        let serving = Arc::new(Serving::new(clock, nothing(now)?, config.poll_wait_s));
+        let stop = Stopper::new();
+        let server = Server::new(serving.clone(), &config, limits, stop.listen());
+        let server = Arc::new(server);
+        let mut tasks = JoinSet::new();
+        let socket = config.socket.clone();
+        if let Some(path) = &socket {
+            let listener = Listener::unix(path)
+                .map_err(|error| StartError::Listen(path.display().to_string(), error))?;
+            tasks.spawn(server.clone().accept(listener));
+        }
+        let (sync, upkeep) = boot(opened, &serving, upstream, config.poll_wait_s).await?;
+        tasks.spawn(upkeep.run(stop.listen()));
+        tasks.spawn(sync.follow(stop.listen()));
+        tasks.spawn(server.clone().accept(Listener::Tcp(listener)));
+        Ok(Running { addr, serving, server, stop, tasks, socket })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// How far its snapshot can be relied on.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.serving.state()
+    }
+
+    /// The handle on what it serves, for a program that has it inside itself.
+    ///
+    /// An admin that was restored from a backup starts again at a lower revision in a higher epoch;
+    /// a handle that was taken before stays with the old epoch, so take it anew now and then.
+    #[must_use]
+    pub fn entitlements(&self) -> Entitlements {
+        Entitlements::clone(&self.serving.entitlements())
+    }
+
+    /// Waits until it has a snapshot that is not too old.
+    ///
+    /// # Errors
+    /// After the time-out.
+    pub async fn wait_ready(&self, timeout: Duration) -> Result<(), NotYet> {
+        self.wait(timeout, |serving| serving.state().is_ready()).await
+    }
+
+    /// Waits until it serves this revision or a later one.
+    ///
+    /// # Errors
+    /// After the time-out.
+    pub async fn wait_revision(&self, revision: Revision, timeout: Duration) -> Result<(), NotYet> {
+        self.wait(timeout, |serving| serving.revision().is_some_and(|now| now >= revision)).await
+    }
+
+    async fn wait(
+        &self,
+        timeout: Duration,
+        arrived: impl Fn(&Serving) -> bool,
+    ) -> Result<(), NotYet> {
+        let mut pulses = self.serving.pulses();
+        let waited = tokio::time::timeout(timeout, pulses.wait_for(|_| arrived(&self.serving)));
+        if matches!(waited.await, Ok(Ok(_))) {
+            return Ok(());
+        }
+        Err(NotYet {
+            state: self.serving.state(),
+            revision: self.serving.revision().unwrap_or_default(),
+            waited: timeout,
+            trouble: self.serving.trouble().unwrap_or_else(|| "nothing was heard yet".into()),
+        })
+    }
+
+    /// Stops: takes no new connections, lets requests under way finish, writes down the time.
+    pub async fn stop(mut self) {
+        self.stop.stop();
+        while self.tasks.join_next().await.is_some() {}
+        self.server.drained().await;
+        self.remove_socket();
+    }
+
+    fn remove_socket(&mut self) {
+        if let Some(path) = self.socket.take() {
+            // It may be gone already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        self.remove_socket();
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen(address.to_string(), error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Reading the disk and compiling may take long; other work of the runtime goes on meanwhile.
+async fn boot(
+    opened: sync::Opened,
+    serving: &Arc<Serving>,
+    upstream: Upstream,
+    wait_s: u32,
+) -> Result<(Sync, sync::Upkeep), StartError> {
+    let serving = serving.clone();
+    tokio::task::spawn_blocking(move || {
+        let sync = Sync::boot(opened, serving, upstream, wait_s);
+        let upkeep = sync.upkeep();
+        (sync, upkeep)
+    })
+    .await
+    .map_err(|error| StartError::Broken(error.to_string()))
+}
+
+/// A snapshot of nothing, which the handle starts with. No caller is answered from it.
+fn nothing(now: Timestamp) -> Result<Snapshot, StartError> {
+    let catalog =
+        Catalog::new(Draft::default()).map_err(|errors| StartError::Broken(errors.to_string()))?;
+    let nobody: [(&TenantKey, &Tenant); 0] = [];
+    Ok(Snapshot::compile(Revision(0), Arc::new(catalog), nobody, now))
+}
+
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);

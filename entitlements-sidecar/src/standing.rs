@@ -1,0 +1,207 @@
+//! How old the snapshot is, and what that makes of it.
+
+use std::time::Duration;
+
+use entitlements_core::Timestamp;
+
+/// One reading of both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// What decisions go by.
+    pub(crate) at: Timestamp,
+    /// How long the process has been up, by a clock that nobody can set.
+    pub(crate) up: Duration,
+}
+
+/// How far a snapshot can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// The admin confirmed it a moment ago.
+    Fresh,
+    /// The admin has been silent for some polls, or an older copy had to be taken from disk.
+    Stale,
+    /// It is older than the publisher allows. Each feature follows its `when_stale`.
+    Expired,
+    /// There is none.
+    Cold,
+}
+
+impl State {
+    /// The stable word for it in headers, answers and logs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Fresh => "FRESH",
+            Self::Stale => "STALE",
+            Self::Expired => "EXPIRED",
+            Self::Cold => "COLD",
+        }
+    }
+
+    /// Whether answers rest on a snapshot that nobody confirmed lately.
+    #[must_use]
+    pub const fn is_stale(self) -> bool {
+        matches!(self, Self::Stale | Self::Expired)
+    }
+
+    /// Whether the sidecar should be asked at all.
+    #[must_use]
+    pub const fn is_ready(self) -> bool {
+        matches!(self, Self::Fresh | Self::Stale)
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// What is known about the snapshot that is being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// How long it counts as fresh after it was confirmed.
+    fresh_for: Duration,
+    /// When it was last confirmed; absent while there is none.
+    word: Option<Word>,
+    /// Whether a newer one on disk could not be read.
+    damaged: bool,
+}
+
+/// A verified document that says: this was current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Word {
+    epoch: u64,
+    issued_at: Timestamp,
+    received: Duration,
+    age_max: Option<Duration>,
+}
+
+impl Standing {
+    /// Without a snapshot. Fresh will mean: confirmed within three polls, or 15 seconds.
+    pub(crate) fn cold(poll_wait_s: u32) -> Self {
+        let polls = Duration::from_secs(u64::from(poll_wait_s) * 3);
+        Self { fresh_for: polls.max(Duration::from_secs(15)), word: None, damaged: false }
+    }
+
+    /// After a verified document. One that claims to come from the future counts from now.
+    pub(crate) fn heard(
+        self,
+        now: Moment,
+        epoch: u64,
+        issued_at: Timestamp,
+        age_max_s: Option<u32>,
+        damaged: bool,
+    ) -> Self {
+        let issued_at = match self.word {
+            Some(before) if before.epoch == epoch => issued_at.max(before.issued_at),
+            _ => issued_at,
+        };
+        let age_max = age_max_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let word = Word { epoch, issued_at: issued_at.min(now.at), received: now.up, age_max };
+        Self { word: Some(word), damaged, ..self }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.word.map_or(0, |word| word.epoch)
+    }
+
+    /// Since when nobody has confirmed it. Zero while there is none.
+    pub(crate) fn age(&self, now: Moment) -> Duration {
+        self.word.map_or(Duration::ZERO, |word| {
+            now.at.since(word.issued_at).max(now.up.saturating_sub(word.received))
+        })
+    }
+
+    pub(crate) fn age_ms(&self, now: Moment) -> u64 {
+        u64::try_from(self.age(now).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn state(&self, now: Moment) -> State {
+        let Some(word) = self.word else { return State::Cold };
+        let age = self.age(now);
+        if word.age_max.is_some_and(|most| age > most) {
+            State::Expired
+        } else if self.damaged || age > self.fresh_for {
+            State::Stale
+        } else {
+            State::Fresh
+        }
+    }
+
+    /// In how long the state will be another one if nothing is heard.
+    pub(crate) fn next_state_in(&self, now: Moment) -> Option<Duration> {
+        let word = self.word?;
+        let age = self.age(now);
+        let just_over = |limit: Duration| (limit + Duration::from_millis(1)).saturating_sub(age);
+        [Some(self.fresh_for), word.age_max]
+            .into_iter()
+            .flatten()
+            .map(just_over)
+            .filter(|wait| !wait.is_zero())
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_800_000_000_000_000;
+
+    fn at(wall_s: i64, up_s: u64) -> Moment {
+        Moment {
+            at: Timestamp::from_micros(START + wall_s * 1_000_000),
+            up: Duration::from_secs(up_s),
+        }
+    }
+
+    #[test]
+    fn the_state_follows_the_age() {
+        let cold = Standing::cold(10);
+        assert_eq!(cold.state(at(0, 0)), State::Cold);
+        let heard = cold.heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
+        for (second, state) in [
+            (0, State::Fresh),
+            (30, State::Fresh),
+            (31, State::Stale),
+            (300, State::Stale),
+            (301, State::Expired),
+        ] {
+            let now = at(i64::try_from(second).unwrap(), second);
+            assert_eq!(heard.state(now), state, "after {second} s");
+        }
+        assert_eq!(Standing::cold(1).fresh_for, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_keep_it_young() {
+        let heard = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
+        assert_eq!(heard.state(at(0, 400)), State::Expired);
+    }
+
+    #[test]
+    fn a_document_from_the_future_counts_from_now() {
+        let heard = Standing::cold(10).heard(at(0, 0), 1, at(9_000, 0).at, Some(300), false);
+        assert_eq!(heard.age(at(40, 40)), Duration::from_secs(40));
+    }
+
+    #[test]
+    fn an_older_word_does_not_make_it_older() {
+        let first = Standing::cold(10).heard(at(100, 0), 1, at(100, 0).at, None, false);
+        let replayed = first.heard(at(101, 1), 1, at(0, 0).at, None, false);
+        assert_eq!(replayed.age(at(101, 1)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn damage_is_never_fresh_and_the_next_state_is_known() {
+        let damaged = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), true);
+        assert_eq!(damaged.state(at(0, 0)), State::Stale);
+        let whole = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
+        let wait = whole.next_state_in(at(0, 0)).unwrap();
+        assert_eq!(wait, Duration::from_millis(30_001));
+        let then = Moment { at: at(0, 0).at.plus(wait), up: wait };
+        assert_eq!(whole.state(then), State::Stale);
+        assert_eq!(whole.next_state_in(at(301, 301)), None, "nothing comes after expired");
+    }
+}

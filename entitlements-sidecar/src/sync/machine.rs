@@ -1,0 +1,225 @@
+//! What to ask the admin next, and when. It reads no clock, draws no lots and opens no socket.
+
+use std::{fmt, time::Duration};
+
+use entitlements_core::{Revision, signed::Hash};
+
+/// Which snapshot this sidecar has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Basis {
+    pub(crate) epoch: u64,
+    pub(crate) revision: Revision,
+    pub(crate) hash: Hash,
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.epoch, self.revision, self.hash)
+    }
+}
+
+/// A question to the admin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Who may publish?
+    Keys,
+    /// Is there anything newer than this? The admin may think about it for so long.
+    Changes { basis: Option<Basis>, wait_s: u32 },
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The publishers' keys were accepted.
+    Keys,
+    /// A snapshot was verified and is being served now.
+    Activated(Basis),
+    /// What is being served was confirmed.
+    Confirmed,
+    /// No usable answer.
+    Failed,
+    /// Something that must not be believed, perhaps because the keys have changed.
+    Refused,
+}
+
+/// Keeps a sidecar in step. Times are counted since the process started.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    wait_s: u32,
+    basis: Option<Basis>,
+    keys_at: Option<Duration>,
+    in_touch: bool,
+    failures: u32,
+    asked_at: Duration,
+    wake_at: Duration,
+}
+
+impl Machine {
+    /// Starts at once; `basis` is what came from disk.
+    pub(crate) fn new(wait_s: u32, basis: Option<Basis>) -> Self {
+        Self {
+            wait_s,
+            basis,
+            keys_at: None,
+            in_touch: false,
+            failures: 0,
+            asked_at: Duration::ZERO,
+            wake_at: Duration::ZERO,
+        }
+    }
+
+    /// When to ask next.
+    pub(crate) fn next_wake(&self) -> Duration {
+        self.wake_at
+    }
+
+    /// What to ask now.
+    pub(crate) fn ask(&mut self, now: Duration) -> Ask {
+        self.asked_at = now;
+        let keys_are_old =
+            self.keys_at.is_none_or(|fetched| now.saturating_sub(fetched) >= KEYS_EVERY);
+        if keys_are_old {
+            return Ask::Keys;
+        }
+        // The first question is not held, so that the age of what came from disk is known soon.
+        let wait_s = if self.in_touch { self.wait_s } else { 0 };
+        Ask::Changes { basis: self.basis, wait_s }
+    }
+
+    /// Takes note of an answer. `random` in `[0, 1)` spreads retries over the whole back-off.
+    pub(crate) fn on_reply(&mut self, now: Duration, reply: Reply, random: f64) {
+        match reply {
+            Reply::Keys => {
+                self.keys_at = Some(now);
+                self.wake_at = now;
+            }
+            Reply::Activated(basis) => {
+                let again = self.basis == Some(basis);
+                self.basis = Some(basis);
+                self.heard(now, again);
+            }
+            Reply::Confirmed => self.heard(now, true),
+            Reply::Failed => self.back_off(now, random),
+            Reply::Refused => {
+                self.keys_at = None;
+                self.back_off(now, random);
+            }
+        }
+    }
+
+    fn heard(&mut self, now: Duration, nothing_new: bool) {
+        self.failures = 0;
+        self.in_touch = true;
+        // An admin that does not hold the question must not be asked in a tight circle.
+        let earliest = if nothing_new { self.asked_at + GAP_MIN } else { now };
+        self.wake_at = now.max(earliest);
+    }
+
+    fn back_off(&mut self, now: Duration, random: f64) {
+        self.in_touch = false;
+        self.wake_at = now + back_off_max(self.failures).mul_f64(random.clamp(0.0, 1.0));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// Keys are asked for again this often, so that one that was taken away does not count for long.
+const KEYS_EVERY: Duration = Duration::from_secs(300);
+/// Between two questions that brought nothing new.
+const GAP_MIN: Duration = Duration::from_millis(250);
+const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
+const BACK_OFF_LAST: Duration = Duration::from_secs(30);
+
+fn back_off_max(failures: u32) -> Duration {
+    BACK_OFF_FIRST.saturating_mul(1 << failures.min(16)).min(BACK_OFF_LAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basis(revision: u64) -> Basis {
+        let hash = "07".repeat(32).parse().unwrap();
+        Basis { epoch: 1, revision: Revision(revision), hash }
+    }
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn changes(revision: Option<u64>, wait_s: u32) -> Ask {
+        Ask::Changes { basis: revision.map(basis), wait_s }
+    }
+
+    /// Each row: at this second a reply comes (random number 0.5); then it wakes at this
+    /// millisecond and asks this.
+    #[test]
+    fn what_is_asked_next() {
+        let rows: &[(u64, Reply, u64, Ask)] = &[
+            (0, Reply::Failed, 250, Ask::Keys),
+            (1, Reply::Failed, 1_500, Ask::Keys),
+            (2, Reply::Keys, 2_000, changes(None, 0)),
+            (3, Reply::Activated(basis(7)), 3_000, changes(Some(7), 10)),
+            (13, Reply::Confirmed, 13_000, changes(Some(7), 10)),
+            (14, Reply::Activated(basis(8)), 14_000, changes(Some(8), 10)),
+            (15, Reply::Failed, 15_250, changes(Some(8), 0)),
+            (16, Reply::Confirmed, 16_000, changes(Some(8), 10)),
+            (17, Reply::Refused, 17_250, Ask::Keys),
+            (18, Reply::Keys, 18_000, changes(Some(8), 0)),
+            (19, Reply::Refused, 19_500, Ask::Keys),
+            (20, Reply::Keys, 20_000, changes(Some(8), 0)),
+            (21, Reply::Confirmed, 21_000, changes(Some(8), 10)),
+        ];
+        let mut machine = Machine::new(10, None);
+        assert_eq!(machine.next_wake(), Duration::ZERO, "the first question is asked at once");
+        assert_eq!(machine.ask(s(0)), Ask::Keys);
+        for (second, reply, wake_ms, ask) in rows {
+            machine.on_reply(s(*second), *reply, 0.5);
+            let wake = machine.next_wake();
+            assert_eq!(wake, Duration::from_millis(*wake_ms), "after {reply:?} at {second}");
+            assert_eq!(machine.ask(wake), *ask, "after {reply:?} at {second}");
+        }
+    }
+
+    #[test]
+    fn what_came_from_disk_is_the_first_basis() {
+        let mut machine = Machine::new(10, Some(basis(5)));
+        assert_eq!(machine.ask(s(0)), Ask::Keys);
+        machine.on_reply(s(0), Reply::Keys, 0.0);
+        assert_eq!(machine.ask(s(0)), changes(Some(5), 0));
+    }
+
+    #[test]
+    fn the_back_off_grows_to_thirty_seconds_and_falls_back_to_half() {
+        let mut machine = Machine::new(10, None);
+        let mut longest = Vec::new();
+        for _ in 0..9 {
+            machine.on_reply(s(0), Reply::Failed, 1.0);
+            longest.push(machine.next_wake().as_millis());
+        }
+        assert_eq!(longest, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+        machine.on_reply(s(0), Reply::Failed, 0.0);
+        assert_eq!(machine.next_wake(), s(0), "full jitter goes down to nothing");
+        machine.on_reply(s(0), Reply::Confirmed, 0.0);
+        machine.on_reply(s(0), Reply::Failed, 1.0);
+        assert_eq!(machine.next_wake().as_millis(), 500);
+    }
+
+    #[test]
+    fn an_admin_that_never_holds_a_question_is_asked_four_times_a_second() {
+        let mut machine = Machine::new(10, Some(basis(5)));
+        machine.on_reply(s(1), Reply::Keys, 0.0);
+        for reply in [Reply::Confirmed, Reply::Activated(basis(5))] {
+            machine.ask(s(2));
+            machine.on_reply(s(2), reply, 0.0);
+            assert_eq!(machine.next_wake(), s(2) + GAP_MIN, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_fetched_again_after_a_while() {
+        let mut machine = Machine::new(10, Some(basis(5)));
+        machine.on_reply(s(0), Reply::Keys, 0.0);
+        assert_eq!(machine.ask(s(299)), changes(Some(5), 0));
+        assert_eq!(machine.ask(s(300)), Ask::Keys);
+    }
+}

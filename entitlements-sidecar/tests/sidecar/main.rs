@@ -1,0 +1,14 @@
+//! A real sidecar, in process, against a small admin that can misbehave.
+
+#[cfg(test)]
+mod callers;
+#[cfg(test)]
+mod following;
+#[cfg(test)]
+mod ofrep;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod time;

@@ -1,0 +1,174 @@
+//! Real `OpenFeature` clients, from npm and `PyPI`, against a running admin and sidecar.
+//!
+//! `cargo xtask test --install` fetches them. Where they are missing, a test says so and is
+//! skipped; under `CI=true`, and after `--install`, it fails instead.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Once,
+    time::Duration,
+};
+
+use entitlements_admin::{Admin, app};
+use entitlements_core::document::Document;
+use entitlements_sidecar::Sidecar;
+use tokio::runtime::Runtime;
+
+const CATALOG: &str = r#"
+    [features]
+    sso = { kind = "switch" }
+    scim = { kind = "switch" }
+    seats = { kind = { limit = { unit = "seat" } } }
+    support = { kind = { level = { levels = ["basic", "gold"] } } }
+    branding = { kind = { config = { schema = { type = "object" } } } }
+
+    [plans.pro]
+    grants = { sso = true, seats = 15, support = "gold", branding = { color = "teal" } }
+
+    [tenants.acme]
+    subscriptions = [{ plan = "pro" }]
+"#;
+
+#[test]
+fn the_node_server_sdk_works() {
+    node("server.mjs");
+}
+
+#[test]
+fn the_web_sdk_works() {
+    node("web.mjs");
+}
+
+#[test]
+fn the_python_sdk_works() {
+    let python = fetched("python").join("env").join("bin").join("python");
+    run("Python client", &python, &python, &source("python").join("client.py"));
+}
+
+fn node(script: &str) {
+    // Node looks for packages beside the script.
+    static COPIED: Once = Once::new();
+    let folder = fetched("node");
+    let packages = folder.join("node_modules");
+    if packages.is_dir() {
+        COPIED.call_once(|| {
+            for file in ["admin.mjs", "server.mjs", "web.mjs"] {
+                fs::copy(source("node").join(file), folder.join(file)).unwrap();
+            }
+        });
+    }
+    run(&format!("Node client {script}"), &packages, Path::new("node"), &folder.join(script));
+}
+
+/// Runs a client's script, where what it needs is there.
+fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
+    if !needs.exists() {
+        return skip(name, "its packages are not fetched; `cargo xtask test --install` does that");
+    }
+    let world = World::start();
+    let ran = Command::new(program)
+        .arg(script)
+        .env("SIDECAR_URL", &world.sidecar_url)
+        .env("ADMIN_URL", &world.admin_url)
+        .env("ADMIN_TOKEN", &world.token)
+        .output();
+    let output = match ran {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return skip(name, &format!("`{}` is not installed", program.display()));
+        }
+        ran => ran.unwrap(),
+    };
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{name}: {}\n{out}\n{err}", output.status);
+    assert_eq!(out.trim(), "ok", "{name} did not come to its end\n{err}");
+}
+
+/// An admin and a sidecar in this process, each on a free port.
+struct World {
+    admin_url: String,
+    sidecar_url: String,
+    token: String,
+    // Dropped from top to bottom: first those who run, then what they run in, then their folder.
+    _sidecar: entitlements_sidecar::Running,
+    _admin: entitlements_admin::Running,
+    _runtime: Runtime,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (admin, sidecar) = runtime.block_on(Self::start_both(folder.path()));
+        Self {
+            admin_url: format!("http://{}", admin.addr()),
+            sidecar_url: format!("http://{}", sidecar.addr()),
+            token: admin.first_token().unwrap().to_owned(),
+            _sidecar: sidecar,
+            _admin: admin,
+            _runtime: runtime,
+            _folder: folder,
+        }
+    }
+
+    async fn start_both(
+        folder: &Path,
+    ) -> (entitlements_admin::Running, entitlements_sidecar::Running) {
+        let free = ([127, 0, 0, 1], 0).into();
+        let admin = Admin::start(entitlements_admin::Config {
+            listen: free,
+            data: folder.join("admin"),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+        let document = Document::parse("clients.toml", CATALOG).unwrap();
+        let import = app::Command::ImportAll {
+            draft: Box::new(document.catalog),
+            tenants: document.tenants,
+        };
+        let imported = admin.app().execute(&app::Actor::local("test"), import).await.unwrap();
+        let sidecar = Sidecar::start(entitlements_sidecar::Config {
+            listen: free,
+            socket: None,
+            admin: format!("http://{}", admin.addr()),
+            token: admin.first_token().unwrap().to_owned(),
+            trust: admin.trust(),
+            environment: "default".into(),
+            data: folder.join("sidecar"),
+            poll_wait_s: 10,
+            allow_origins: Vec::new(),
+            local_token: None,
+        })
+        .await
+        .unwrap();
+        sidecar.wait_revision(imported.revision, Duration::from_secs(20)).await.unwrap();
+        (admin, sidecar)
+    }
+}
+
+/// Says that a test was skipped, in the words that `cargo xtask test` looks for.
+#[expect(clippy::disallowed_methods, reason = "the environment says whether skipping is allowed")]
+fn skip(name: &str, why: &str) {
+    let wanted = env::var("CI").is_ok_and(|ci| ci == "true")
+        || env::var("ENTITLEMENTS_CLIENTS").is_ok_and(|clients| clients == "required");
+    assert!(!wanted, "{name}: {why}");
+    let line = format!("skipped: {name}: {why}\n");
+    // Not `eprintln!`: that would be hidden, because the test passes.
+    io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Where `cargo xtask test --install` puts packages: three above this test is the target folder.
+fn fetched(folder: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    test.ancestors().nth(3).unwrap().join("clients").join(folder)
+}
+
+fn source(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(folder)
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Limit, Timestamp, index::Index};
+use crate::{Limit, Snapshot, Timestamp, index::Index};
 
 /// The number that one commit draws. Everything that follows from the commit carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -38,6 +38,7 @@ pub enum Verdict<'s> {
 impl Verdict<'_> {
     /// Whether it is a yes of any kind.
     #[must_use]
+    #[inline]
     pub fn is_allowed(self) -> bool {
         self != Self::Denied
     }
@@ -206,8 +207,7 @@ impl fmt::Display for Source<'_> {
 #[derive(Clone, Copy)]
 pub struct Decision<'s> {
     pub(crate) answer: Answer,
-    pub(crate) index: &'s Index,
-    pub(crate) revision: Revision,
+    pub(crate) snapshot: &'s Snapshot,
     pub(crate) valid_until: Timestamp,
 }
 
@@ -215,11 +215,12 @@ impl<'s> Decision<'s> {
     /// What the answer is.
     #[must_use]
     pub fn verdict(&self) -> Verdict<'s> {
-        self.answer.verdict(self.index)
+        self.answer.verdict(&self.snapshot.index)
     }
 
     /// Whether it is a yes of any kind.
     #[must_use]
+    #[inline]
     pub fn is_allowed(&self) -> bool {
         self.answer.is_allowed()
     }
@@ -247,13 +248,13 @@ impl<'s> Decision<'s> {
     /// What it rests on: what grants the feature, or what stands in its way.
     #[must_use]
     pub fn source(&self) -> Option<Source<'s>> {
-        self.answer.source(self.index)
+        self.answer.source(&self.snapshot.index)
     }
 
     /// The revision of the snapshot that it came from.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.snapshot.revision()
     }
 
     /// The instant until which it holds if nothing is published. Absent: for ever.
@@ -271,7 +272,7 @@ impl fmt::Debug for Decision<'_> {
             .field("verdict", &self.verdict())
             .field("reason", &self.reason())
             .field("source", &self.source().map(|source| source.to_string()))
-            .field("revision", &self.revision.0)
+            .field("revision", &self.revision().0)
             .field("valid_until", &self.valid_until())
             .finish()
     }
@@ -310,6 +311,7 @@ impl Answer {
         Self { amount: 0, source, via: NO_BUNDLE, reason, shape: Shape::Denied }
     }
 
+    #[inline]
     pub(crate) fn is_allowed(self) -> bool {
         self.shape != Shape::Denied
     }

@@ -30,6 +30,7 @@ impl Stamp {
 struct Place(AtomicU64);
 
 impl Place {
+    #[inline]
     fn get(&self, stamp: Stamp) -> Option<u16> {
         let found = self.0.load(Ordering::Relaxed);
         (found >> 16 == stamp.0).then_some((found & 0xffff) as u16)
@@ -111,6 +112,7 @@ pub(crate) mod sealed {
     }
 
     impl Feature for &str {
+        #[inline]
         fn find(self, index: &Index) -> Option<FeatureIx> {
             index.find_feature(self)
         }
@@ -134,15 +136,18 @@ pub(crate) mod sealed {
     }
 
     impl Tenant for &str {
+        #[inline]
         fn hash(self) -> u64 {
             tenant_hash(self)
         }
+        #[inline]
         fn find(self, hash: u64, page: &Page) -> Option<usize> {
             page.find(hash, self)
         }
     }
 
     impl Tenant for &TenantHandle {
+        #[inline]
         fn hash(self) -> u64 {
             self.hash
         }

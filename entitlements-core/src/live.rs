@@ -53,6 +53,7 @@ impl Entitlements {
 
     /// Holds on to the current snapshot: all checks under one pin agree. Take one for each request.
     #[must_use]
+    #[inline]
     pub fn pin(&self) -> Pin {
         Pin(self.current.load())
     }
@@ -75,6 +76,7 @@ pub struct Pin(Guard<Arc<Snapshot>>);
 
 impl Deref for Pin {
     type Target = Snapshot;
+    #[inline]
     fn deref(&self) -> &Snapshot {
         &self.0
     }

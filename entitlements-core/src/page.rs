@@ -3,7 +3,7 @@
 //! A page holds some hundred tenants in a handful of flat arrays. Copying one takes microseconds.
 //! Two levels of shared pointers lead to it, so that a changed page costs two small copies.
 
-use std::{hash::BuildHasher, sync::Arc, sync::LazyLock};
+use std::{hash::BuildHasher, sync::{Arc, LazyLock}};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -37,6 +37,7 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 32);
 
 /// The part of a hash that a slot keeps. Pages and their tables use the lower half.
+#[inline]
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
@@ -65,6 +66,7 @@ impl Page {
         }
     }
 
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         self.stamp
     }
@@ -73,10 +75,12 @@ impl Page {
         &self.slots
     }
 
+    #[inline]
     pub(crate) fn slot(&self, place: usize) -> Option<&Slot> {
         self.slots.get(place)
     }
 
+    #[inline]
     pub(crate) fn key(&self, slot: &Slot) -> &str {
         let (start, len) = ((slot.key >> 8) as usize, (slot.key & 0xff) as usize);
         self.keys.get(start..start + len).unwrap_or("")
@@ -102,10 +106,10 @@ impl Page {
     }
 
     /// Adds a tenant that is not there, or gives one that is other facts. Says where it is.
-    pub(crate) fn put(&mut self, hash: u64, key: &str, words: &[u64]) -> usize {
+    pub(crate) fn put(&mut self, hash: u64, key: &str, words: Words<'_>) -> usize {
         let start = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
         self.words.push(words.len() as u64);
-        self.words.extend_from_slice(words);
+        words.append_to(&mut self.words);
         if let Some(place) = self.find(hash, key) {
             if let Some(slot) = self.slots.get_mut(place) {
                 self.stale_words += 1 + stored(&self.words, slot.words).len();
@@ -115,8 +119,9 @@ impl Page {
             return place;
         }
         let slot = Slot {
+            // Not prepared: no instant lies between these.
             from: Timestamp::MAX,
-            until: Timestamp::MAX,
+            until: Timestamp::MIN,
             tag: tag(hash),
             row: RowId::NONE,
             words: start,
@@ -139,7 +144,8 @@ impl Page {
         let mut rest = Self::with_capacity(self.slots.len(), self.keys.len(), self.words.len());
         for slot in self.slots.iter().enumerate().filter_map(|(i, slot)| (i != place).then_some(slot)) {
             let key = self.key(slot);
-            let at = rest.put(tenant_hash(key), key, self.facts(slot).words());
+            let words = Words::Packed(self.facts(slot).words());
+            let at = rest.put(tenant_hash(key), key, words);
             rest.prepare(at, slot.row, slot.from, slot.until);
         }
         *self = rest;
@@ -191,10 +197,13 @@ const BRANCH: usize = 64;
 const PAGE_TENANTS: usize = 256;
 const PAGE_TENANTS_MAX: usize = 4 * PAGE_TENANTS;
 
+/// The pages of a branch, in one piece with their count of owners.
+type Branch = Arc<[Arc<Page>]>;
+
 /// All pages. Their number is a power of two.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
-    branches: Vec<Arc<Vec<Arc<Page>>>>,
+    branches: Vec<Branch>,
     mask: usize,
     tenants: usize,
 }
@@ -203,7 +212,33 @@ pub(crate) struct Pages {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arriving<'a> {
     pub(crate) key: &'a str,
-    pub(crate) words: &'a [u64],
+    pub(crate) words: Words<'a>,
+}
+
+/// Packed facts, in memory or as they stand in a document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Words<'a> {
+    Packed(&'a [u64]),
+    /// Little-endian.
+    Stored(&'a [u8]),
+}
+
+impl Words<'_> {
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Packed(words) => words.len(),
+            Self::Stored(bytes) => bytes.len() / 8,
+        }
+    }
+
+    pub(crate) fn append_to(self, out: &mut Vec<u64>) {
+        match self {
+            Self::Packed(words) => out.extend_from_slice(words),
+            Self::Stored(bytes) => {
+                out.extend(bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+            }
+        }
+    }
 }
 
 impl Pages {
@@ -231,11 +266,11 @@ impl Pages {
             this.tenants += page.slots.len();
             branch.push(Arc::new(page));
             if branch.len() == BRANCH {
-                this.branches.push(Arc::new(std::mem::replace(&mut branch, Vec::with_capacity(BRANCH))));
+                this.branches.push(branch.drain(..).collect());
             }
         }
         if !branch.is_empty() {
-            this.branches.push(Arc::new(branch));
+            this.branches.push(branch.into());
         }
         this
     }
@@ -244,6 +279,7 @@ impl Pages {
         self.tenants
     }
 
+    #[inline]
     fn number(&self, hash: u64) -> usize {
         number(hash, self.mask)
     }
@@ -303,6 +339,7 @@ impl Pages {
     }
 }
 
+#[inline]
 const fn number(hash: u64, mask: usize) -> usize {
     // The table inside a page uses the lowest and the highest bits.
     (hash >> 16) as usize & mask

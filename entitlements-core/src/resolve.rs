@@ -12,7 +12,7 @@ use crate::{
     facts::{AddOnFact, Facts, OverrideAmount, Span, SubscriptionFact},
     index::{
         AddOnIx, AudienceIx, Bits, BundleIx, Contents, FeatureEntry, FeatureIx, Give, Index,
-        KindEntry, PlanIx, PromotionIx, SheetIx, Who,
+        KindEntry, PlanIx, PromotionIx, SheetGrant, SheetIx, Who,
     },
     names::Name,
 };
@@ -88,10 +88,11 @@ struct OverrideInForce {
 ///
 /// Where several things stand in the way, the first in this order is named: it is the one that has
 /// to change before the next one matters.
-pub(crate) fn answer(
+fn answer<'p>(
     index: &Index,
     profile: &Profile,
     place: FeatureIx,
+    grants: impl Iterator<Item = Granted<'p>>,
     is_allowed: &mut impl FnMut(FeatureIx) -> bool,
 ) -> Answer {
     let Some(feature) = index.feature(place) else {
@@ -109,7 +110,7 @@ pub(crate) fn answer(
             return Answer::denied(Reason::DeniedByOverride, place.0.into());
         }
         Some(word) => overridden(index, feature, *word),
-        None => combined(index, profile, place, &feature.kind),
+        None => combined(profile, grants, &feature.kind),
     };
     // Rule 5, where it may be sold.
     if !force && !feature.available_to.iter().all(|audience| profile.audiences.has(*audience)) {
@@ -163,31 +164,41 @@ fn overridden(index: &Index, feature: &FeatureEntry, word: OverrideInForce) -> O
     Some(granted(Answer { amount, source, via: NO_BUNDLE, reason: Reason::Override, shape }))
 }
 
+/// One grant of the feature in question, and what brings it in force.
+type Granted<'p> = (&'p InForce, &'p SheetGrant);
+
+/// The grants of a feature in force, in the order in which ties are settled.
+fn grants_of<'p>(
+    index: &'p Index,
+    profile: &'p Profile,
+    place: FeatureIx,
+) -> impl Iterator<Item = Granted<'p>> {
+    profile.in_force.iter().flat_map(move |source| {
+        index.sheets.grants(source.sheet, place).iter().map(move |grant| (source, grant))
+    })
+}
+
 /// Rule 3: all that is granted, together. `None` where nothing grants it.
-fn combined(index: &Index, profile: &Profile, place: FeatureIx, kind: &KindEntry) -> Option<Answer> {
+fn combined<'p>(
+    profile: &Profile,
+    grants: impl Iterator<Item = Granted<'p>>,
+    kind: &KindEntry,
+) -> Option<Answer> {
     let mut best: Option<(InForce, u64)> = None;
     let mut added = 0_u64;
     let mut first_added = None;
-    for source in &profile.in_force {
-        for grant in index.sheets.grants(source.sheet, place) {
-            if !profile.audiences.has(grant.only) {
-                continue;
+    for (source, grant) in grants.filter(|(_, grant)| profile.audiences.has(grant.only)) {
+        let better = |amount: u64| best.is_none_or(|(_, before)| amount > before);
+        let nearer = || best.is_none_or(|(before, _)| source.config_order() < before.config_order());
+        match grant.give {
+            Give::On if best.is_none() => best = Some((*source, 0)),
+            Give::Set(amount) | Give::Level(amount) if better(amount) => best = Some((*source, amount)),
+            Give::Config(json) if nearer() => best = Some((*source, json)),
+            Give::Add(amount) => {
+                added = added.saturating_add(amount.saturating_mul(source.quantity.into()));
+                first_added.get_or_insert(*source);
             }
-            let better = |amount: u64| best.is_none_or(|(_, before)| amount > before);
-            match grant.give {
-                Give::On if best.is_none() => best = Some((*source, 0)),
-                Give::Set(amount) | Give::Level(amount) if better(amount) => {
-                    best = Some((*source, amount));
-                }
-                Give::Config(json) if best.is_none_or(|(b, _)| source.config_order() < b.config_order()) => {
-                    best = Some((*source, json));
-                }
-                Give::Add(amount) => {
-                    added = added.saturating_add(amount.saturating_mul(source.quantity.into()));
-                    first_added.get_or_insert(*source);
-                }
-                Give::On | Give::Set(_) | Give::Level(_) | Give::Config(_) => {}
-            }
+            Give::On | Give::Set(_) | Give::Level(_) | Give::Config(_) => {}
         }
     }
     let (source, amount) = best.or(first_added.map(|source| (source, 0)))?;
@@ -205,7 +216,7 @@ fn combined(index: &Index, profile: &Profile, place: FeatureIx, kind: &KindEntry
 
 /// What rule 3 alone finds, whatever else stands in the way. For explanations.
 pub(crate) fn granted_by(index: &Index, profile: &Profile, place: FeatureIx) -> Option<Answer> {
-    combined(index, profile, place, &index.feature(place)?.kind)
+    combined(profile, grants_of(index, profile, place), &index.feature(place)?.kind)
 }
 
 /// Rule 6: a limit of 0 is granted, and denied.
@@ -222,17 +233,44 @@ fn granted(answer: Answer) -> Answer {
     Answer { amount: source_kind, reason: Reason::Exhausted, shape: Shape::Denied, ..answer }
 }
 
-/// Decides every feature.
-pub(crate) fn answers(index: &Index, profile: &Profile, row: &mut Vec<Answer>) {
-    row.clear();
-    row.resize(index.feature_count(), Answer::denied(Reason::NotIncluded, 0));
-    for place in &index.order {
-        // What it requires comes earlier in the order, so it stands in the row already.
-        let decided = answer(index, profile, *place, &mut |required| {
-            row.get(required.get()).is_some_and(|answer| answer.is_allowed())
-        });
-        if let Some(cell) = row.get_mut(place.get()) {
-            *cell = decided;
+/// Decides every feature of one profile after another.
+#[derive(Debug, Default)]
+pub(crate) struct RowMaker {
+    row: Vec<Answer>,
+    /// For each feature, which sources in force grant it and what, in their order.
+    grants: Vec<Vec<(u16, SheetGrant)>>,
+}
+
+impl RowMaker {
+    /// The answers of a profile, by feature.
+    pub(crate) fn row(&mut self, index: &Index, profile: &Profile) -> &[Answer] {
+        self.sort_grants(index, profile);
+        let Self { row, grants } = self;
+        row.clear();
+        row.resize(index.feature_count(), Answer::denied(Reason::NotIncluded, 0));
+        for place in &index.order {
+            let own = grants.get(place.get()).into_iter().flatten();
+            let own = own.filter_map(|(source, grant)| Some((profile.in_force.get(usize::from(*source))?, grant)));
+            // What it requires comes earlier in the order, so it stands in the row already.
+            let decided = answer(index, profile, *place, own, &mut |required| {
+                row.get(required.get()).is_some_and(|answer| answer.is_allowed())
+            });
+            if let Some(cell) = row.get_mut(place.get()) {
+                *cell = decided;
+            }
+        }
+        row
+    }
+
+    fn sort_grants(&mut self, index: &Index, profile: &Profile) {
+        self.grants.resize_with(index.feature_count(), Vec::new);
+        self.grants.iter_mut().for_each(Vec::clear);
+        for (number, source) in (0..).zip(&profile.in_force) {
+            for grant in index.sheets.all(source.sheet) {
+                if let Some(of_feature) = self.grants.get_mut(grant.feature.get()) {
+                    of_feature.push((number, *grant));
+                }
+            }
         }
     }
 }
@@ -546,7 +584,8 @@ impl Workspace {
 
 /// Decides a feature and, before it, what it requires. The catalog bounds how deep that goes.
 fn deep(index: &Index, profile: &Profile, place: FeatureIx, known: &mut Vec<Option<bool>>) -> Answer {
-    let decided = answer(index, profile, place, &mut |required| {
+    let grants = grants_of(index, profile, place);
+    let decided = answer(index, profile, place, grants, &mut |required| {
         if let Some(Some(allowed)) = known.get(required.get()) {
             return *allowed;
         }

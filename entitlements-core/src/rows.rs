@@ -42,6 +42,7 @@ const OPEN_ROWS: usize = 64;
 const CHUNKS_MAX: usize = 1_024;
 
 impl Chunk {
+    #[inline]
     fn width(&self) -> usize {
         self.starts.len()
     }

@@ -12,8 +12,8 @@ use crate::{
     handle::{AsFeature, AsTenant},
     index::{FeatureIx, Index},
     names::Names,
-    page::{Arriving, Page, Pages, Slot},
-    resolve::{self, Profile, Silent, Workspace},
+    page::{Arriving, Page, Pages, Slot, Words},
+    resolve::{Profile, RowMaker, Silent, Workspace},
     rows::{RowId, Rows, RowsBuilder, UNKNOWN_FEATURE, UNKNOWN_TENANT},
 };
 
@@ -57,24 +57,26 @@ impl Snapshot {
         }
         let tenant = |place: usize| {
             let (key, range) = arriving.get(place).cloned().unwrap_or_default();
-            Arriving { key, words: words.get(range).unwrap_or(&[]) }
+            Arriving { key, words: Words::Packed(words.get(range).unwrap_or(&[])) }
         };
-        Self::lay_out(revision, catalog, names, arriving.len(), tenant, at)
+        Self::lay_out(revision, catalog, names, arriving.len(), tenant, Some(at))
     }
 
-    /// Compiles tenants whose facts are packed already.
+    /// Compiles tenants whose facts are packed already, and prepares them where there is an instant.
     pub(crate) fn lay_out<'a>(
         revision: Revision,
         catalog: Arc<Catalog>,
         names: Arc<Names>,
         count: usize,
         tenant: impl Fn(usize) -> Arriving<'a>,
-        at: Timestamp,
+        at: Option<Timestamp>,
     ) -> Self {
         let index = Arc::new(Index::new(&catalog, names));
-        let mut prepare = Prepare::new(&index, at);
-        let pages = Pages::new(count, tenant, |page| prepare.page(page));
-        let rows = prepare.finish();
+        let mut prepare = at.map(|at| Prepare::new(&index, at));
+        let pages = Pages::new(count, tenant, |page| {
+            prepare.iter_mut().for_each(|prepare| prepare.page(page));
+        });
+        let rows = prepare.map(Prepare::finish).unwrap_or_default();
         Self { revision, catalog, index, pages, rows }
     }
 
@@ -101,7 +103,7 @@ impl Snapshot {
                 if tenant.is_none() {
                     page.remove(hash, key);
                 } else {
-                    let place = page.put(hash, key, &words);
+                    let place = page.put(hash, key, Words::Packed(&words));
                     prepare.slot(page, place);
                 }
             });
@@ -122,8 +124,9 @@ impl Snapshot {
         Self { revision, catalog, index, pages, rows }
     }
 
-    /// The same revision with the answers prepared again of those tenants whose next change has
-    /// come by now. `None` where there is none. Answers are the same without it, only slower.
+    /// The same revision with the answers prepared of those tenants whose next change has come by
+    /// now, and of those that were never prepared. `None` where there is none. Answers are the same
+    /// without it, only slower.
     #[must_use]
     pub fn refreshed(&self, at: Timestamp) -> Option<Self> {
         let mut prepare = Prepare::on(self, at);
@@ -145,11 +148,13 @@ impl Snapshot {
         let slots: Vec<(&Page, &Slot)> =
             self.pages.iter().flat_map(|page| page.slots().iter().map(move |slot| (page, slot))).collect();
         let tenant = |place: usize| match slots.get(place) {
-            Some((page, slot)) => Arriving { key: page.key(slot), words: page.facts(slot).words() },
-            None => Arriving { key: "", words: &[] },
+            Some((page, slot)) => {
+                Arriving { key: page.key(slot), words: Words::Packed(page.facts(slot).words()) }
+            }
+            None => Arriving { key: "", words: Words::Packed(&[]) },
         };
         let (catalog, names) = (self.catalog.clone(), self.index.names.clone());
-        Self::lay_out(self.revision, catalog, names, slots.len(), tenant, at)
+        Self::lay_out(self.revision, catalog, names, slots.len(), tenant, Some(at))
     }
 
     /// Which revision it is.
@@ -219,7 +224,7 @@ impl Snapshot {
 
     #[inline]
     fn decision(&self, answer: Answer, valid_until: Timestamp) -> Decision<'_> {
-        Decision { answer, index: &self.index, revision: self.revision, valid_until }
+        Decision { answer, snapshot: self, valid_until }
     }
 }
 
@@ -330,7 +335,7 @@ struct Prepare<'i> {
     work: Workspace,
     rows: RowsBuilder,
     known: HashMap<Profile, RowId, RandomState>,
-    row: Vec<Answer>,
+    make: RowMaker,
 }
 
 impl<'i> Prepare<'i> {
@@ -346,7 +351,7 @@ impl<'i> Prepare<'i> {
 
     fn with(index: &'i Index, at: Timestamp, rows: RowsBuilder) -> Self {
         let (work, known) = (Workspace::for_many(), HashMap::default());
-        Self { index, at, work, rows, known, row: Vec::new() }
+        Self { index, at, work, rows, known, make: RowMaker::default() }
     }
 
     fn page(&mut self, page: &mut Page) {
@@ -360,8 +365,7 @@ impl<'i> Prepare<'i> {
         let row = if let Some(row) = self.known.get(profile) {
             *row
         } else {
-            resolve::answers(self.index, profile, &mut self.row);
-            let row = self.rows.push(&self.row);
+            let row = self.rows.push(self.make.row(self.index, profile));
             self.known.insert(profile.clone(), row);
             row
         };

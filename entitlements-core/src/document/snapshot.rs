@@ -23,7 +23,7 @@ use crate::{
     Catalog, Draft, Revision, Snapshot, TenantKey, Timestamp,
     facts::{self, Facts},
     names::{Name, Names},
-    page::Arriving,
+    page::{Arriving, Words},
 };
 
 /// The format that is written, and the newest that is read.
@@ -105,6 +105,20 @@ impl Snapshot {
     /// # Errors
     /// Where it is cut off or changed, or of a newer format.
     pub fn decode(bytes: &[u8], at: Timestamp) -> Result<Self, DocumentError> {
+        Self::read(bytes, Some(at))
+    }
+
+    /// Reads a snapshot document and prepares nothing. It is there several times sooner, and each
+    /// answer is worked out from the facts until [`Snapshot::refreshed`] has prepared them: what a
+    /// daemon does that starts with a million tenants.
+    ///
+    /// # Errors
+    /// Where it is cut off or changed, or of a newer format.
+    pub fn open(bytes: &[u8]) -> Result<Self, DocumentError> {
+        Self::read(bytes, None)
+    }
+
+    fn read(bytes: &[u8], at: Option<Timestamp>) -> Result<Self, DocumentError> {
         let head = Head::read(bytes)?;
         let body = bytes.get(..bytes.len().saturating_sub(HASH)).unwrap_or(&[]);
         let hash = bytes.get(body.len()..).unwrap_or(&[]);
@@ -114,7 +128,7 @@ impl Snapshot {
         Self::decode_body(body, head, at)
     }
 
-    fn decode_body(body: &[u8], head: Head, at: Timestamp) -> Result<Self, DocumentError> {
+    fn decode_body(body: &[u8], head: Head, at: Option<Timestamp>) -> Result<Self, DocumentError> {
         let mut rest = Rest(body.get(HEAD + LENGTHS * 8..).unwrap_or(&[]));
         let [catalog_len, name_count, name_bytes, tenants, key_bytes] = head.lengths;
         let catalog = read_catalog(rest.take(catalog_len)?)?;
@@ -123,12 +137,12 @@ impl Snapshot {
         let lengths = rest.numbers(tenants.checked_mul(2).ok_or(TOO_LONG)?)?;
         let keys = str::from_utf8(rest.take(key_bytes)?).map_err(|_| DocumentError::Damaged("a key is not text"))?;
         let words = rest.words()?;
-        let places = places(&lengths, keys, &words, names.len())?;
+        let places = places(&lengths, keys, words, names.len())?;
         let tenant = |place: usize| {
             let (key, facts) = places.get(place).cloned().unwrap_or_default();
             Arriving {
                 key: keys.get(key.start as usize..key.end as usize).unwrap_or(""),
-                words: words.get(facts.start as usize..facts.end as usize).unwrap_or(&[]),
+                words: Words::Stored(stored(words, &facts).unwrap_or(&[])),
             }
         };
         Ok(Self::lay_out(head.revision, Arc::new(catalog), Arc::new(names), places.len(), tenant, at))
@@ -214,12 +228,9 @@ impl<'a> Rest<'a> {
         Ok(bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
     }
 
-    fn words(self) -> Result<Vec<u64>, DocumentError> {
-        let (words, rest) = self.0.as_chunks();
-        if !rest.is_empty() {
-            return Err(TOO_SHORT);
-        }
-        Ok(words.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+    /// All that is left, which must be whole words.
+    fn words(self) -> Result<&'a [u8], DocumentError> {
+        if self.0.len().is_multiple_of(8) { Ok(self.0) } else { Err(TOO_SHORT) }
     }
 }
 
@@ -244,27 +255,33 @@ fn read_names(lengths: &[u32], bytes: &[u8]) -> Result<Names, DocumentError> {
 
 type Place = (Range<u32>, Range<u32>);
 
+/// The bytes of some words.
+fn stored<'w>(words: &'w [u8], range: &Range<u32>) -> Option<&'w [u8]> {
+    words.get(range.start as usize * 8..range.end as usize * 8)
+}
+
 /// Where each tenant's key and facts are, all of them looked at.
-fn places(lengths: &[u32], keys: &str, words: &[u64], names: usize) -> Result<Vec<Place>, DocumentError> {
+fn places(lengths: &[u32], keys: &str, words: &[u8], names: usize) -> Result<Vec<Place>, DocumentError> {
     let (pairs, _) = lengths.as_chunks();
     let (mut key_start, mut word_start) = (0_u32, 0_u32);
     let mut places: Vec<Place> = Vec::with_capacity(pairs.len());
-    let mut before = "";
+    let (mut before, mut facts) = ("", Vec::new());
     for [key_len, word_len] in pairs {
         let key_end = key_start.checked_add(*key_len).ok_or(TOO_LONG)?;
         let word_end = word_start.checked_add(*word_len).ok_or(TOO_LONG)?;
         let key = keys.get(key_start as usize..key_end as usize).ok_or(TOO_LONG)?;
-        let facts = words.get(word_start as usize..word_end as usize).ok_or(TOO_LONG)?;
+        facts.clear();
+        Words::Stored(stored(words, &(word_start..word_end)).ok_or(TOO_LONG)?).append_to(&mut facts);
         if !TenantKey::is_valid(key) || key <= before {
             return Err(DocumentError::Damaged("its tenants are not in order"));
         }
-        if Facts::checked(facts, names).is_none() {
+        if Facts::checked(&facts, names).is_none() {
             return Err(DocumentError::Damaged("a tenant's facts do not add up"));
         }
         places.push((key_start..key_end, word_start..word_end));
         (key_start, word_start, before) = (key_end, word_end, key);
     }
-    if key_start as usize != keys.len() || word_start as usize != words.len() {
+    if key_start as usize != keys.len() || word_start as usize * 8 != words.len() {
         return Err(DocumentError::Damaged("its tenants do not add up"));
     }
     Ok(places)
@@ -309,7 +326,7 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             let mut padded = bad.clone();
             padded.extend_from_slice(&[0; HASH]);
-            Head::read(&padded).is_ok_and(|head| Snapshot::decode_body(&bad, head, Timestamp::from_micros(0)).is_ok())
+            Head::read(&padded).is_ok_and(|head| Snapshot::decode_body(&bad, head, None).is_ok())
         });
         assert!(accepted.count() > 100, "the guard would not be needed");
     }

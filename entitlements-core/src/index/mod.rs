@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 
 pub(crate) use self::{
     audience::{Bits, Who},
-    sheet::{Give, SheetIx},
+    sheet::{Give, SheetGrant, SheetIx},
 };
 use crate::{
     handle::Stamp,
@@ -194,6 +194,7 @@ impl Index {
         self.integrations
     }
 
+    #[inline]
     pub(crate) fn find_feature(&self, key: &str) -> Option<FeatureIx> {
         let hash = self.hasher.hash_one(key);
         let same = |place: &u16| self.feature_keys.get(usize::from(*place)).is_some_and(|k| k.as_str() == key);

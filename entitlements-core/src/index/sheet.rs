@@ -68,6 +68,11 @@ impl Sheets {
         SheetIx(u32::try_from(self.sheets.len() - 1).unwrap_or(u32::MAX))
     }
 
+    /// All grants of a list, by feature.
+    pub(crate) fn all(&self, sheet: SheetIx) -> &[SheetGrant] {
+        self.sheets.get(sheet.0 as usize).map_or(&[], |sheet| &sheet.grants)
+    }
+
     /// What a list gives of a feature.
     pub(crate) fn grants(&self, sheet: SheetIx, feature: FeatureIx) -> &[SheetGrant] {
         let found = || {

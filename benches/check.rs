@@ -3,6 +3,7 @@
 //! Ratios taken one after the other are good to a factor of two on a busy machine; `benches/peers`
 //! takes them interleaved. Each loop asserts its answers.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 #![expect(unreachable_pub, reason = "modules shared with other benches")]
 
 use std::{
@@ -32,10 +33,14 @@ fn check(criterion: &mut Criterion) {
     let tenants: Vec<_> = (0..TENANTS).map(world::tenant).collect();
     let pairs = tenants.iter().map(|(key, tenant)| (key, tenant));
     let snapshot = Snapshot::compile(Revision(1), catalog, pairs, NOW);
-    let questions = world::questions(TENANTS, QUESTIONS);
-    let expected = questions.iter().filter(|(t, f)| snapshot.check(t.as_str(), f.as_str(), NOW).is_allowed()).count();
+    let questions = floor::questions(TENANTS, QUESTIONS);
+    let expected = questions
+        .iter()
+        .filter(|(t, f)| snapshot.check(t.as_str(), f.as_str(), NOW).is_allowed())
+        .count();
     let numbers: Vec<usize> = questions.iter().map(|(_, f)| f[1..].parse().unwrap()).collect();
-    let handles: Vec<_> = questions.iter().map(|(t, f)| (TenantHandle::new(t), FeatureHandle::new(f))).collect();
+    let handles: Vec<_> =
+        questions.iter().map(|(t, f)| (TenantHandle::new(t), FeatureHandle::new(f))).collect();
     let floor = floor::Floor::new(&snapshot, NOW);
     let map = floor::map(&snapshot, NOW);
     let live = Entitlements::new(snapshot.clone());
@@ -54,25 +59,47 @@ fn check(criterion: &mut Criterion) {
     });
     let mut reader = live.reader();
     run("strings", &mut || {
-        let full = |(t, f): &&(String, String)| black_box(reader.load().check(t.as_str(), f.as_str(), NOW)).is_allowed();
+        let full = |(t, f): &&(String, String)| {
+            black_box(reader.load().check(t.as_str(), f.as_str(), NOW)).is_allowed()
+        };
         questions.iter().filter(full).count()
     });
     run("strings, pinned anew each time", &mut || {
-        questions.iter().filter(|(t, f)| black_box(live.pin().check(t.as_str(), f.as_str(), NOW)).is_allowed()).count()
+        questions
+            .iter()
+            .filter(|(t, f)| black_box(live.pin().check(t.as_str(), f.as_str(), NOW)).is_allowed())
+            .count()
     });
     run("handles", &mut || {
-        handles.iter().filter(|(t, f)| black_box(reader.load().check(t, f, NOW)).is_allowed()).count()
+        handles
+            .iter()
+            .filter(|(t, f)| black_box(reader.load().check(t, f, NOW)).is_allowed())
+            .count()
     });
-    let views: Vec<_> = questions.iter().map(|(t, _)| snapshot.tenant(t.as_str()).unwrap()).collect();
+    let views: Vec<_> =
+        questions.iter().map(|(t, _)| snapshot.tenant(t.as_str()).unwrap()).collect();
     run("view, feature by text", &mut || {
-        views.iter().zip(&questions).filter(|(view, (_, f))| black_box(view.check(f.as_str(), NOW)).is_allowed()).count()
+        views
+            .iter()
+            .zip(&questions)
+            .filter(|(view, (_, f))| black_box(view.check(f.as_str(), NOW)).is_allowed())
+            .count()
     });
     run("view, feature by handle", &mut || {
-        views.iter().zip(&handles).filter(|(view, (_, f))| black_box(view.check(f, NOW)).is_allowed()).count()
+        views
+            .iter()
+            .zip(&handles)
+            .filter(|(view, (_, f))| black_box(view.check(f, NOW)).is_allowed())
+            .count()
     });
     let later = NOW.plus(std::time::Duration::from_secs(400 * 86_400));
     group.bench_function("strings, not prepared (another instant)", |bencher| {
-        bencher.iter(|| questions.iter().filter(|(t, f)| reader.load().check(t.as_str(), f.as_str(), later).is_allowed()).count());
+        bencher.iter(|| {
+            questions
+                .iter()
+                .filter(|(t, f)| reader.load().check(t.as_str(), f.as_str(), later).is_allowed())
+                .count()
+        });
     });
 
     let done = AtomicBool::new(false);
@@ -82,13 +109,24 @@ fn check(criterion: &mut Criterion) {
             let mut revision = 1;
             while !done.load(Ordering::Relaxed) {
                 revision += 1;
-                let next = live.pin().with_tenants(Revision(revision), [(&key, Some(&tenant))], NOW);
+                let next =
+                    live.pin().with_tenants(Revision(revision), [(&key, Some(&tenant))], NOW);
                 live.publish(next).unwrap();
             }
         });
-        group.bench_function("strings, while another thread publishes without a pause", |bencher| {
-            bencher.iter(|| questions.iter().filter(|(t, f)| reader.load().check(t.as_str(), f.as_str(), NOW).is_allowed()).count());
-        });
+        group.bench_function(
+            "strings, while another thread publishes without a pause",
+            |bencher| {
+                bencher.iter(|| {
+                    questions
+                        .iter()
+                        .filter(|(t, f)| {
+                            reader.load().check(t.as_str(), f.as_str(), NOW).is_allowed()
+                        })
+                        .count()
+                });
+            },
+        );
         done.store(true, Ordering::Relaxed);
     });
     group.finish();

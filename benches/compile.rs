@@ -1,5 +1,6 @@
 //! Compiling, changing one tenant, loading from disk, and memory.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 #![expect(unreachable_pub, reason = "modules shared with other benches")]
 
 use std::{hint::black_box, sync::Arc};
@@ -30,13 +31,16 @@ fn compile(criterion: &mut Criterion) {
         bencher.iter(|| black_box(snapshot.with_catalog(Revision(2), catalog.clone(), NOW)));
     });
     let bytes = snapshot.encode();
-    group.bench_function("decode", |bencher| bencher.iter(|| black_box(Snapshot::decode(&bytes, NOW).unwrap())));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| black_box(Snapshot::decode(&bytes, NOW).unwrap()))
+    });
     group.finish();
     change_one(criterion, "100,000 tenants x 300 features: change one", snapshot);
 }
 
 fn million(criterion: &mut Criterion) {
-    let document = Document::parse("clinic.toml", include_str!("../examples/demo/clinic.toml")).unwrap();
+    let document =
+        Document::parse("clinic.toml", include_str!("../examples/demo/clinic.toml")).unwrap();
     let catalog = Arc::new(document.check().unwrap());
     let bytes = {
         let tenants: Vec<_> = demo::tenants(1_000_000, NOW).collect();
@@ -65,7 +69,8 @@ fn million(criterion: &mut Criterion) {
 fn change_one(criterion: &mut Criterion, name: &str, snapshot: Snapshot) {
     let keys: Vec<TenantKey> =
         snapshot.tenants().step_by(997).map(|view| TenantKey::new(view.key()).unwrap()).collect();
-    let tenants: Vec<_> = keys.iter().map(|key| snapshot.tenant(key.as_str()).unwrap().tenant()).collect();
+    let tenants: Vec<_> =
+        keys.iter().map(|key| snapshot.tenant(key.as_str()).unwrap().tenant()).collect();
     let live = Entitlements::new(snapshot);
     let (mut revision, mut turn) = (1, 0);
     let mut group = criterion.benchmark_group(name);
@@ -80,7 +85,10 @@ fn change_one(criterion: &mut Criterion, name: &str, snapshot: Snapshot) {
                 revision += 1;
                 let next = live.pin().with_tenants(Revision(revision), [(key, Some(tenant))], NOW);
                 live.publish(next).unwrap();
-                assert_eq!(live.pin().check(key.as_str(), "f0", NOW).revision(), Revision(revision));
+                assert_eq!(
+                    live.pin().check(key.as_str(), "f0", NOW).revision(),
+                    Revision(revision)
+                );
             },
             BatchSize::SmallInput,
         );
@@ -90,7 +98,11 @@ fn change_one(criterion: &mut Criterion, name: &str, snapshot: Snapshot) {
 
 fn tell(name: &str, snapshot: &Snapshot) {
     let bytes = snapshot.bytes();
-    println!("{name}: {} MB, {} bytes per tenant", bytes / 1_000_000, bytes / snapshot.tenant_count());
+    println!(
+        "{name}: {} MB, {} bytes per tenant",
+        bytes / 1_000_000,
+        bytes / snapshot.tenant_count()
+    );
     println!("{name}: {} MB resident at the most so far", resident_max() / 1_000);
 }
 

@@ -3,7 +3,7 @@
 //! Nothing is timed. The file is written by one process and loaded by another, so that only the
 //! loading counts.
 
-#![expect(unreachable_pub, reason = "modules shared with other benches")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 
@@ -49,7 +49,8 @@ fn tell(what: &str) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mb = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1_000
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+            / 1_000
     };
     println!("{what}: {} MB resident, {} MB at the most", mb("VmRSS:"), mb("VmHWM:"));
 }

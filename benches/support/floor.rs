@@ -60,3 +60,16 @@ pub fn map(snapshot: &Snapshot, at: Timestamp) -> Map {
     };
     snapshot.tenants().map(|view| (view.key().to_owned(), allowed(view))).collect()
 }
+
+/// Questions spread over tenants and features: the keys of both, as text.
+pub fn questions(tenants: u64, count: usize) -> Vec<(String, String)> {
+    let mut random = crate::world::Random(7);
+    (0..count)
+        .map(|_| {
+            (
+                format!("tenant-{:07}", random.below(tenants)),
+                format!("f{}", random.below(crate::world::FEATURES)),
+            )
+        })
+        .collect()
+}

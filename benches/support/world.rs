@@ -82,7 +82,11 @@ impl Plan {
         let mut text = String::new();
         for f in 0..FEATURES {
             let kind = if is_limit(f) { "{ limit = { unit = \"call\" } }" } else { "\"switch\"" };
-            let requires = self.requires.get(&f).map(|r| format!("requires = [\"f{r}\"]\n")).unwrap_or_default();
+            let requires = self
+                .requires
+                .get(&f)
+                .map(|r| format!("requires = [\"f{r}\"]\n"))
+                .unwrap_or_default();
             writeln!(text, "[features.f{f}]\nkind = {kind}\n{requires}").unwrap();
         }
         for (i, features) in self.plans.iter().enumerate() {
@@ -92,7 +96,13 @@ impl Plan {
                 writeln!(text, "[bundles.p{i}-{j}]\ngrants = {{ {} }}", grants(part, 100)).unwrap();
                 names.push(format!("\"p{i}-{j}\""));
             }
-            writeln!(text, "[plans.p{i}]\nbundles = [{}]\ngrants = {{ {} }}", names.join(","), grants(parts[0], 100)).unwrap();
+            writeln!(
+                text,
+                "[plans.p{i}]\nbundles = [{}]\ngrants = {{ {} }}",
+                names.join(","),
+                grants(parts[0], 100)
+            )
+            .unwrap();
         }
         for (i, features) in self.add_ons.iter().enumerate() {
             writeln!(text, "[add_ons.a{i}]\ngrants = {{ {} }}", grants(features, 50)).unwrap();
@@ -112,7 +122,8 @@ impl Plan {
 }
 
 fn grants(features: &[u64], amount: u64) -> String {
-    let line = |f: &u64| if is_limit(*f) { format!("f{f} = {amount}") } else { format!("f{f} = true") };
+    let line =
+        |f: &u64| if is_limit(*f) { format!("f{f} = {amount}") } else { format!("f{f} = true") };
     features.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
@@ -134,8 +145,18 @@ pub fn tenant(i: u64) -> (TenantKey, Tenant) {
         let from = random.below(200);
         let add_on = AddOnKey::new(&format!("a{}", random.below(ADD_ONS))).unwrap();
         if tenant.add_ons.iter().all(|entry| entry.add_on != add_on) {
-            let until = if random.below(2) == 0 { None } else { Some(Timestamp::from_micros(NOW.as_micros() + random.below(90).cast_signed() * DAY + 1)) };
-            tenant.add_ons.push(TenantAddOn { add_on, quantity: 1, window: Window::new(at(from), until) });
+            let until = if random.below(2) == 0 {
+                None
+            } else {
+                Some(Timestamp::from_micros(
+                    NOW.as_micros() + random.below(90).cast_signed() * DAY + 1,
+                ))
+            };
+            tenant.add_ons.push(TenantAddOn {
+                add_on,
+                quantity: 1,
+                window: Window::new(at(from), until),
+            });
         }
     }
     if random.below(100) < 3 {
@@ -144,15 +165,14 @@ pub fn tenant(i: u64) -> (TenantKey, Tenant) {
             f = random.below(FEATURES);
         }
         let feature = FeatureKey::new(&format!("f{f}")).unwrap();
-        tenant.overrides.push(Override { feature, amount: Some(Amount::On), window: Window::ALWAYS, force: false, author: None, note: None });
+        tenant.overrides.push(Override {
+            feature,
+            amount: Some(Amount::On),
+            window: Window::ALWAYS,
+            force: false,
+            author: None,
+            note: None,
+        });
     }
     (TenantKey::new(&format!("tenant-{i:07}")).unwrap(), tenant)
-}
-
-/// Questions spread over tenants and features: the keys of both, as text.
-pub fn questions(tenants: u64, count: usize) -> Vec<(String, String)> {
-    let mut random = Random(7);
-    (0..count)
-        .map(|_| (format!("tenant-{:07}", random.below(tenants)), format!("f{}", random.below(FEATURES))))
-        .collect()
 }

@@ -6,11 +6,7 @@ use crate::{Limit, Snapshot, Timestamp, index::Index};
 
 /// The number that one commit draws. Everything that follows from the commit carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(
-    feature = "document",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(transparent)
-)]
+#[cfg_attr(feature = "document", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Revision(pub u64);
 

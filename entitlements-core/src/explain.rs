@@ -104,7 +104,12 @@ pub struct Condition {
     pub holds: bool,
 }
 
-pub(crate) fn explain(snapshot: &Snapshot, tenant: &str, feature: &str, at: Timestamp) -> Explanation {
+pub(crate) fn explain(
+    snapshot: &Snapshot,
+    tenant: &str,
+    feature: &str,
+    at: Timestamp,
+) -> Explanation {
     let decision = snapshot.check(tenant, feature, at);
     let mut explanation = Explanation {
         tenant: tenant.into(),
@@ -119,7 +124,9 @@ pub(crate) fn explain(snapshot: &Snapshot, tenant: &str, feature: &str, at: Time
         contributions: Vec::new(),
         conditions: Vec::new(),
     };
-    if let (Some(view), Some(place)) = (snapshot.tenant(tenant), snapshot.index.find_feature(feature)) {
+    if let (Some(view), Some(place)) =
+        (snapshot.tenant(tenant), snapshot.index.find_feature(feature))
+    {
         let mut listening = Listening { index: &snapshot.index, place, at, found: Vec::new() };
         let mut work = Workspace::default();
         let profile = work.profile(&snapshot.index, view.facts(), at, &mut listening);
@@ -129,7 +136,12 @@ pub(crate) fn explain(snapshot: &Snapshot, tenant: &str, feature: &str, at: Time
     explanation
 }
 
-fn conditions(view: TenantView<'_>, profile: &Profile, place: FeatureIx, at: Timestamp) -> Vec<Condition> {
+fn conditions(
+    view: TenantView<'_>,
+    profile: &Profile,
+    place: FeatureIx,
+    at: Timestamp,
+) -> Vec<Condition> {
     let index = &view.snapshot.index;
     let Some(feature) = index.feature(place) else { return Vec::new() };
     let mut conditions = Vec::new();
@@ -199,12 +211,17 @@ impl Listening<'_> {
         outcome: Outcome,
     ) {
         let own: (SheetIx, u16) = (contents.own, NO_BUNDLE);
-        let bundles = contents.bundles.iter().map(|bundle| (self.index.bundle_sheet(*bundle), bundle.0));
+        let bundles =
+            contents.bundles.iter().map(|bundle| (self.index.bundle_sheet(*bundle), bundle.0));
         let standing = self.standing(outcome);
         for (sheet, via) in std::iter::once(own).chain(bundles) {
             // A bundle counts once for a subscription, also where an inherited plan has it too.
             let again = |heard: &Heard| {
-                kind == SourceKind::Plan && via != NO_BUNDLE && heard.via == via && heard.span == span && heard.number != u32::from(number)
+                kind == SourceKind::Plan
+                    && via != NO_BUNDLE
+                    && heard.via == via
+                    && heard.span == span
+                    && heard.number != u32::from(number)
             };
             if self.found.iter().any(again) {
                 continue;
@@ -225,7 +242,8 @@ impl Listening<'_> {
     }
 
     fn standing(&self, outcome: Outcome) -> Option<(Standing, Option<String>)> {
-        let add_on = |place: u16| self.index.source(SourceKind::AddOn, place.into(), NO_BUNDLE).to_string();
+        let add_on =
+            |place: u16| self.index.source(SourceKind::AddOn, place.into(), NO_BUNDLE).to_string();
         Some(match outcome {
             Outcome::InForce => return None,
             Outcome::NotStarted => (Standing::NotStarted, None),
@@ -243,7 +261,9 @@ impl Listening<'_> {
 
     fn contributions(self, profile: &Profile, facts: Facts<'_>) -> Vec<Contribution> {
         let mut all = self.words(facts);
-        let overridden = all.iter().any(|word| word.standing == Standing::Won && word.source.starts_with("override:"));
+        let overridden = all
+            .iter()
+            .any(|word| word.standing == Standing::Won && word.source.starts_with("override:"));
         // What rules 1 to 3 find although something else denies it.
         let found = resolve::granted_by(self.index, profile, self.place);
         let best = found.filter(|_| !overridden);
@@ -262,7 +282,13 @@ impl Listening<'_> {
                 }
                 None => (Standing::Outranked, winner.clone()),
             };
-            all.push(Contribution { source, amount: self.amount(heard), window: window(heard.span), standing, because });
+            all.push(Contribution {
+                source,
+                amount: self.amount(heard),
+                window: window(heard.span),
+                standing,
+                because,
+            });
         }
         all
     }
@@ -273,9 +299,18 @@ impl Listening<'_> {
             (Give::Level(rank), Some(best)) => best.amount == rank,
             (Give::Config(json), Some(best)) => best.amount == json,
             (Give::Set(amount), Some(best)) if best.shape == Shape::Limit => {
-                let same_source = |other: &&Heard| other.kind == heard.kind && other.number == heard.number && other.via == heard.via;
-                let larger = |other: &Heard| matches!(other.give, Give::Set(other) if other > amount);
-                !self.found.iter().filter(same_source).any(|other| other.standing.is_none() && larger(other))
+                let same_source = |other: &&Heard| {
+                    other.kind == heard.kind
+                        && other.number == heard.number
+                        && other.via == heard.via
+                };
+                let larger =
+                    |other: &Heard| matches!(other.give, Give::Set(other) if other > amount);
+                !self
+                    .found
+                    .iter()
+                    .filter(same_source)
+                    .any(|other| other.standing.is_none() && larger(other))
             }
             _ => true,
         }
@@ -306,8 +341,14 @@ impl Listening<'_> {
         let module = self.index.feature(self.place).map(|feature| feature.module);
         let covers = |block: &crate::facts::BlockFact<'_>| {
             (block.features.is_empty() && block.modules.is_empty() && !essential)
-                || block.features.iter().any(|name| self.index.feature_named(name) == Some(self.place))
-                || block.modules.iter().any(|name| self.index.module_named(name).is_some() && self.index.module_named(name) == module)
+                || block
+                    .features
+                    .iter()
+                    .any(|name| self.index.feature_named(name) == Some(self.place))
+                || block.modules.iter().any(|name| {
+                    self.index.module_named(name).is_some()
+                        && self.index.module_named(name) == module
+                })
         };
         let blocks = facts.blocks().filter(covers).map(|block| Contribution {
             source: self.index.source(SourceKind::Block, block.owner.0, NO_BUNDLE).to_string(),
@@ -317,18 +358,24 @@ impl Listening<'_> {
             because: None,
         });
         let mine = |feature| self.index.feature_named(feature) == Some(self.place);
-        let overrides = facts.overrides().filter(|word| mine(word.feature)).map(|word| Contribution {
-            source: self.index.source(SourceKind::Override, self.place.0.into(), NO_BUNDLE).to_string(),
-            amount: match word.amount {
-                OverrideAmount::Denied => "denied".into(),
-                OverrideAmount::On => "on".into(),
-                OverrideAmount::Limit(amount) => limit(amount),
-                OverrideAmount::Level(name) | OverrideAmount::Config(name) => self.index.names.text(name).into(),
-            },
-            window: window(word.span),
-            standing: timely(word.span),
-            because: None,
-        });
+        let overrides =
+            facts.overrides().filter(|word| mine(word.feature)).map(|word| Contribution {
+                source: self
+                    .index
+                    .source(SourceKind::Override, self.place.0.into(), NO_BUNDLE)
+                    .to_string(),
+                amount: match word.amount {
+                    OverrideAmount::Denied => "denied".into(),
+                    OverrideAmount::On => "on".into(),
+                    OverrideAmount::Limit(amount) => limit(amount),
+                    OverrideAmount::Level(name) | OverrideAmount::Config(name) => {
+                        self.index.names.text(name).into()
+                    }
+                },
+                window: window(word.span),
+                standing: timely(word.span),
+                because: None,
+            });
         blocks.chain(overrides).collect()
     }
 }

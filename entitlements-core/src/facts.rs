@@ -7,7 +7,7 @@
 
 use crate::{
     AddOnKey, Amount, AttributeKey, AttributeValue, Block, Country, FeatureKey, IntegrationKey,
-    Json, LevelName, Limit, ModuleKey, OwnerKey, Override, PlanKey, PromotionKey, SegmentKey,
+    Json, LevelName, Limit, ModuleKey, Override, OwnerKey, PlanKey, PromotionKey, SegmentKey,
     Subscription, Tenant, TenantAddOn, TenantEnrolment, Timestamp, Window,
     decision::UNLIMITED,
     names::{Name, Names},
@@ -581,7 +581,9 @@ impl Unpack<'_> {
             OverrideAmount::Level(name) => {
                 Some(Amount::Level(LevelName::new(self.text(name)).ok()?))
             }
-            OverrideAmount::Config(name) => Some(Amount::Config(Json::parse(self.text(name)).ok()?)),
+            OverrideAmount::Config(name) => {
+                Some(Amount::Config(Json::parse(self.text(name)).ok()?))
+            }
         };
         Some(Override {
             feature: FeatureKey::new(self.text(entry.feature)).ok()?,
@@ -630,11 +632,16 @@ impl Unpack<'_> {
 
 /// Copies facts with other numbers for their names, as a document needs them.
 #[cfg(feature = "document")]
-pub(crate) fn renumber(facts: Facts<'_>, number: &mut impl FnMut(Name) -> Name, out: &mut Vec<u64>) {
+pub(crate) fn renumber(
+    facts: Facts<'_>,
+    number: &mut impl FnMut(Name) -> Name,
+    out: &mut Vec<u64>,
+) {
     let start = out.len();
     out.extend_from_slice(facts.words);
     let Some(words) = out.get_mut(start..) else { return };
-    let mut both = |word: &mut u64| *word = pair(number(Name(low(*word))).0, number(Name(high(*word))).0);
+    let mut both =
+        |word: &mut u64| *word = pair(number(Name(low(*word))).0, number(Name(high(*word))).0);
     let mut lists = words.iter_mut();
     lists.next().into_iter().for_each(&mut both);
     let lists = lists.into_slice().get_mut(HEAD - 1..).unwrap_or_default();
@@ -655,7 +662,8 @@ pub(crate) fn renumber(facts: Facts<'_>, number: &mut impl FnMut(Name) -> Name, 
         let zone = number(Name(high(*head) >> 1)).0;
         *head = pair(number(Name(low(*head))).0, zone << 1 | high(*head) & 1);
     }
-    let mut both = |word: &mut u64| *word = pair(number(Name(low(*word))).0, number(Name(high(*word))).0);
+    let mut both =
+        |word: &mut u64| *word = pair(number(Name(low(*word))).0, number(Name(high(*word))).0);
     let (add_ons, rest) = rest.split_at_mut((facts.count(4) * ADD_ON).min(rest.len()));
     add_ons.as_chunks_mut::<ADD_ON>().0.iter_mut().for_each(|[head, ..]| both(head));
     let (enrolments, rest) = rest.split_at_mut((facts.count(5) * ENROLMENT).min(rest.len()));
@@ -678,12 +686,13 @@ pub(crate) fn renumber(facts: Facts<'_>, number: &mut impl FnMut(Name) -> Name, 
     }
 }
 
-#[cfg(all(test, feature = "document"))]
+#[cfg(test)]
+#[cfg(feature = "document")]
 mod tests {
     use super::*;
 
     fn tenant() -> Tenant {
-        toml::from_str(
+        let read = toml::from_str(
             r#"
             name = "Acme"
             country = "DE"
@@ -709,8 +718,8 @@ mod tests {
               { owner = "security", features = ["a", "b", "c"], modules = ["m"] },
             ]
             "#,
-        )
-        .unwrap()
+        );
+        read.unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn sorted(mut tenant: Tenant) -> Tenant {
@@ -734,7 +743,8 @@ mod tests {
         (0..50).for_each(|number| _ = old.intern(&format!("other-{number}")));
         pack(&tenant(), &old, &mut words);
         let (new, mut out) = (Names::new(), Vec::new());
-        let mut number = |name: Name| if name == Name::NONE { name } else { new.intern(old.text(name)) };
+        let mut number =
+            |name: Name| if name == Name::NONE { name } else { new.intern(old.text(name)) };
         renumber(Facts::new(&words), &mut number, &mut out);
         assert!(new.len() < 50);
         assert_eq!(Facts::new(&out).tenant(&new), sorted(tenant()));

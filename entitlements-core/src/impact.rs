@@ -62,9 +62,14 @@ fn raised(up: bool) -> Direction {
 impl Snapshot {
     /// Every answer that differs between this snapshot and a later one at an instant: tenants in no
     /// particular order, features by key. Also tenants and features that only one of them has.
-    pub fn impact<'s>(&'s self, after: &'s Snapshot, at: Timestamp) -> impl Iterator<Item = Change<'s>> {
+    pub fn impact<'s>(
+        &'s self,
+        after: &'s Snapshot,
+        at: Timestamp,
+    ) -> impl Iterator<Item = Change<'s>> {
         let kept = self.tenants().map(|view| view.key());
-        let added = after.tenants().map(|view| view.key()).filter(|key| self.tenant(*key).is_none());
+        let added =
+            after.tenants().map(|view| view.key()).filter(|key| self.tenant(*key).is_none());
         kept.chain(added).flat_map(move |tenant| self.impact_on(after, tenant, at))
     }
 
@@ -76,7 +81,11 @@ impl Snapshot {
         at: Timestamp,
     ) -> impl Iterator<Item = Change<'s>> {
         let (old, new) = (self.tenant(tenant), after.tenant(tenant));
-        let dropped = self.index.feature_keys().iter().filter(|key| after.index.find_feature(key.as_str()).is_none());
+        let dropped = self
+            .index
+            .feature_keys()
+            .iter()
+            .filter(|key| after.index.find_feature(key.as_str()).is_none());
         let features = after.index.feature_keys().iter().chain(dropped);
         features.filter_map(move |feature| {
             let verdict = |view: Option<crate::TenantView<'s>>| {

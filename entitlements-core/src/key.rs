@@ -166,7 +166,8 @@ mod tests {
         for good in ["a", "seats", "api.calls", "sso-2", "9to5", "a_b"] {
             assert!(FeatureKey::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "Seats", "a/b", "a b", "-a", ".a", "ä", "a?", "a#", "a\n", &"a".repeat(129)] {
+        for bad in ["", "Seats", "a/b", "a b", "-a", ".a", "ä", "a?", "a#", "a\n", &"a".repeat(129)]
+        {
             assert!(FeatureKey::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -28,8 +28,8 @@ mod time;
 pub mod watch;
 
 pub use catalog::{
-    AMOUNT_MAX, AddOn, Age, Amount, AttributeValue, Audience, Bundle, Catalog, CatalogErrors, Draft,
-    Enrolment, Feature, FeatureKind, Grant, Grants, Limit, Module, OneOf, Plan, PlanVersion,
+    AMOUNT_MAX, AddOn, Age, Amount, AttributeValue, Audience, Bundle, Catalog, CatalogErrors,
+    Draft, Enrolment, Feature, FeatureKind, Grant, Grants, Limit, Module, OneOf, Plan, PlanVersion,
     Promotion, Region, Segment, Status, WhenStale,
 };
 pub use decision::{Decision, Reason, Revision, Source, SourceKind, Verdict};
@@ -38,9 +38,9 @@ pub use handle::{AsFeature, AsTenant, FeatureHandle, TenantHandle};
 pub use impact::{Change, Direction};
 pub use json::{Json, JsonError};
 pub use key::{
-    AddOnKey, AttributeKey, BundleKey, Country, FeatureKey, GroupKey, IntegrationKey, KEY_BYTES_MAX,
-    KeyError, LevelName, ModuleKey, OwnerKey, PlanKey, PromotionKey, RegionKey, SegmentKey,
-    TenantKey,
+    AddOnKey, AttributeKey, BundleKey, Country, FeatureKey, GroupKey, IntegrationKey,
+    KEY_BYTES_MAX, KeyError, LevelName, ModuleKey, OwnerKey, PlanKey, PromotionKey, RegionKey,
+    SegmentKey, TenantKey,
 };
 pub use live::{Entitlements, Pin, Reader, StaleRevision};
 pub use problem::Problem;

@@ -20,7 +20,9 @@ pub struct Entitlements {
 
 /// Why a snapshot was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("revision {offered} is older than {current}, which is published; an old world must not come back")]
+#[error(
+    "revision {offered} is older than {current}, which is published; an old world must not come back"
+)]
 pub struct StaleRevision {
     /// What was offered.
     pub offered: Revision,

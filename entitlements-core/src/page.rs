@@ -3,7 +3,10 @@
 //! A page holds some hundred tenants in a handful of flat arrays. Copying one takes microseconds.
 //! Two levels of shared pointers lead to it, so that a changed page costs two small copies.
 
-use std::{hash::BuildHasher, sync::{Arc, LazyLock}};
+use std::{
+    hash::BuildHasher,
+    sync::{Arc, LazyLock},
+};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -93,7 +96,9 @@ impl Page {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<usize> {
         let same = |place: &u16| {
-            self.slots.get(usize::from(*place)).is_some_and(|slot| slot.tag == tag(hash) && self.key(slot) == key)
+            self.slots
+                .get(usize::from(*place))
+                .is_some_and(|slot| slot.tag == tag(hash) && self.key(slot) == key)
         };
         self.places.find(hash, same).map(|place| usize::from(*place))
     }
@@ -142,7 +147,9 @@ impl Page {
     pub(crate) fn remove(&mut self, hash: u64, key: &str) -> bool {
         let Some(place) = self.find(hash, key) else { return false };
         let mut rest = Self::with_capacity(self.slots.len(), self.keys.len(), self.words.len());
-        for slot in self.slots.iter().enumerate().filter_map(|(i, slot)| (i != place).then_some(slot)) {
+        for slot in
+            self.slots.iter().enumerate().filter_map(|(i, slot)| (i != place).then_some(slot))
+        {
             let key = self.key(slot);
             let words = Words::Packed(self.facts(slot).words());
             let at = rest.put(tenant_hash(key), key, words);
@@ -254,9 +261,10 @@ impl Pages {
         let mut this = Self { branches: Vec::new(), mask, tenants: 0 };
         let mut branch = Vec::with_capacity(BRANCH.min(pages));
         for members in ByPage::new(&hashes, mask).pages() {
-            let size = members.iter().map(|i| tenant(*i as usize)).fold((0, 0), |(keys, words), t| {
-                (keys + t.key.len(), words + 1 + t.words.len())
-            });
+            let size = members
+                .iter()
+                .map(|i| tenant(*i as usize))
+                .fold((0, 0), |(keys, words), t| (keys + t.key.len(), words + 1 + t.words.len()));
             let mut page = Page::with_capacity(members.len(), size.0, size.1);
             for member in members {
                 let Arriving { key, words } = tenant(*member as usize);
@@ -377,8 +385,8 @@ impl ByPage {
     }
 
     fn pages(&self) -> impl Iterator<Item = &[u32]> {
-        self.starts.array_windows().map(|[start, end]| {
-            self.members.get(*start as usize..*end as usize).unwrap_or(&[])
-        })
+        self.starts
+            .array_windows()
+            .map(|[start, end]| self.members.get(*start as usize..*end as usize).unwrap_or(&[]))
     }
 }

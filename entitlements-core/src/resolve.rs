@@ -134,7 +134,8 @@ fn answer<'p>(
 
 impl Profile {
     fn blocked_by(&self, place: FeatureIx, feature: &FeatureEntry) -> Option<Name> {
-        let covers = |target: Option<FeatureIx>| target.map_or(!feature.essential, |one| one == place);
+        let covers =
+            |target: Option<FeatureIx>| target.map_or(!feature.essential, |one| one == place);
         self.blocks.iter().find(|(_, target)| covers(*target)).map(|(owner, _)| *owner)
     }
 
@@ -189,10 +190,13 @@ fn combined<'p>(
     let mut first_added = None;
     for (source, grant) in grants.filter(|(_, grant)| profile.audiences.has(grant.only)) {
         let better = |amount: u64| best.is_none_or(|(_, before)| amount > before);
-        let nearer = || best.is_none_or(|(before, _)| source.config_order() < before.config_order());
+        let nearer =
+            || best.is_none_or(|(before, _)| source.config_order() < before.config_order());
         match grant.give {
             Give::On if best.is_none() => best = Some((*source, 0)),
-            Give::Set(amount) | Give::Level(amount) if better(amount) => best = Some((*source, amount)),
+            Give::Set(amount) | Give::Level(amount) if better(amount) => {
+                best = Some((*source, amount))
+            }
             Give::Config(json) if nearer() => best = Some((*source, json)),
             Give::Add(amount) => {
                 added = added.saturating_add(amount.saturating_mul(source.quantity.into()));
@@ -250,7 +254,9 @@ impl RowMaker {
         row.resize(index.feature_count(), Answer::denied(Reason::NotIncluded, 0));
         for place in &index.order {
             let own = grants.get(place.get()).into_iter().flatten();
-            let own = own.filter_map(|(source, grant)| Some((profile.in_force.get(usize::from(*source))?, grant)));
+            let own = own.filter_map(|(source, grant)| {
+                Some((profile.in_force.get(usize::from(*source))?, grant))
+            });
             // What it requires comes earlier in the order, so it stands in the row already.
             let decided = answer(index, profile, *place, own, &mut |required| {
                 row.get(required.get()).is_some_and(|answer| answer.is_allowed())
@@ -409,7 +415,13 @@ impl Workspace {
         let in_force = &mut self.profile.in_force;
         plan_chain(index, plan, from, at, |plan, distance, contents| {
             let own = Rank::Plan { distance, through_bundle: false };
-            in_force.push(InForce { owner: own, place: plan.0, via: 0, sheet: contents.own, quantity: 1 });
+            in_force.push(InForce {
+                owner: own,
+                place: plan.0,
+                via: 0,
+                sheet: contents.own,
+                quantity: 1,
+            });
             for bundle in &contents.bundles {
                 // A bundle counts once for a subscription, also where an inherited plan has it too.
                 let via = bundle.0.saturating_add(1);
@@ -430,8 +442,12 @@ impl Workspace {
         };
         let (country, segments, attributes) = who.facts.traits();
         memo.key.clear();
-        memo.key.push(u64::from(country.0) << 32 | (who.status as u64) << 16 | self.plans.len() as u64);
-        memo.key.push(index.audiences.age_bracket(who.facts.signed_up_at(), who.at) << 16 | segments.len() as u64);
+        memo.key
+            .push(u64::from(country.0) << 32 | (who.status as u64) << 16 | self.plans.len() as u64);
+        memo.key.push(
+            index.audiences.age_bracket(who.facts.signed_up_at(), who.at) << 16
+                | segments.len() as u64,
+        );
         memo.key.extend(self.plans.iter().map(|plan| u64::from(plan.0)));
         memo.key.extend_from_slice(segments);
         memo.key.extend_from_slice(attributes);
@@ -447,7 +463,9 @@ impl Workspace {
         for fact in facts.add_ons() {
             let Some(add_on) = index.add_on_named(fact.add_on) else { continue };
             let mut outcome = timely(fact.span, at);
-            let for_tenant = || index.add_ons.get(add_on.get()).is_some_and(|a| self.audiences.has(a.available_to));
+            let for_tenant = || {
+                index.add_ons.get(add_on.get()).is_some_and(|a| self.audiences.has(a.available_to))
+            };
             if outcome == Outcome::InForce && !for_tenant() {
                 outcome = Outcome::NotForTenant;
             }
@@ -460,12 +478,25 @@ impl Workspace {
             let Some(entry) = index.add_ons.get(add_on.get()) else { continue };
             if *outcome == Outcome::InForce {
                 let quantity = fact.quantity;
-                grant(&mut self.profile.in_force, index, Rank::AddOn, add_on.0, &entry.contents, quantity);
+                grant(
+                    &mut self.profile.in_force,
+                    index,
+                    Rank::AddOn,
+                    add_on.0,
+                    &entry.contents,
+                    quantity,
+                );
             }
         }
     }
 
-    fn promotions(&mut self, index: &Index, facts: Facts<'_>, at: Timestamp, trace: &mut impl Trace) {
+    fn promotions(
+        &mut self,
+        index: &Index,
+        facts: Facts<'_>,
+        at: Timestamp,
+        trace: &mut impl Trace,
+    ) {
         self.promotions.clear();
         for (number, promotion) in index.promotions.iter().enumerate() {
             let place = PromotionIx::at(number);
@@ -484,14 +515,22 @@ impl Workspace {
         }
         for place in &self.promotions {
             let Some(promotion) = index.promotions.get(place.get()) else { continue };
-            let winner = promotion.group.and_then(|group| group_winner(index, &self.promotions, group));
+            let winner =
+                promotion.group.and_then(|group| group_winner(index, &self.promotions, group));
             let outcome = match winner {
                 Some(winner) if winner != *place => Outcome::GroupTaken(winner),
                 _ => Outcome::InForce,
             };
             trace.candidate(Candidate::Promotion(*place), promotion.span, outcome);
             if outcome == Outcome::InForce {
-                grant(&mut self.profile.in_force, index, Rank::Promotion, place.0, &promotion.contents, 1);
+                grant(
+                    &mut self.profile.in_force,
+                    index,
+                    Rank::Promotion,
+                    place.0,
+                    &promotion.contents,
+                    1,
+                );
             }
         }
     }
@@ -509,11 +548,13 @@ impl Workspace {
         self.profile.overrides.clear();
         for fact in facts.overrides().filter(|fact| fact.span.contains(at)) {
             let Some(place) = index.feature_named(fact.feature) else { continue };
-            let fits = index.feature(place).is_some_and(|feature| fits(index, feature, fact.amount));
+            let fits =
+                index.feature(place).is_some_and(|feature| fits(index, feature, fact.amount));
             // Overlapping ones are refused when written. Should there be some all the same, the
             // first in the order of the facts counts.
             if fits && self.profile.override_of(place).is_none() {
-                let word = OverrideInForce { feature: place, amount: fact.amount, force: fact.force };
+                let word =
+                    OverrideInForce { feature: place, amount: fact.amount, force: fact.force };
                 self.profile.overrides.push(word);
             }
         }
@@ -566,7 +607,8 @@ impl Workspace {
         for fact in facts.subscriptions() {
             edge = edge.min(fact.span.edge_after(at));
             if fact.span.contains(at)
-                && let Some(plan) = index.plan_named(fact.plan).and_then(|plan| index.plans.get(plan.get()))
+                && let Some(plan) =
+                    index.plan_named(fact.plan).and_then(|plan| index.plans.get(plan.get()))
             {
                 let next = plan.edges.partition_point(|edge| *edge <= at);
                 edge = edge.min(plan.edges.get(next).copied().unwrap_or(Timestamp::MAX));
@@ -583,7 +625,12 @@ impl Workspace {
 }
 
 /// Decides a feature and, before it, what it requires. The catalog bounds how deep that goes.
-fn deep(index: &Index, profile: &Profile, place: FeatureIx, known: &mut Vec<Option<bool>>) -> Answer {
+fn deep(
+    index: &Index,
+    profile: &Profile,
+    place: FeatureIx,
+    known: &mut Vec<Option<bool>>,
+) -> Answer {
     let grants = grants_of(index, profile, place);
     let decided = answer(index, profile, place, grants, &mut |required| {
         if let Some(Some(allowed)) = known.get(required.get()) {
@@ -678,7 +725,8 @@ fn drop_unsupported(index: &Index, candidates: &mut [AddOnCandidate]) -> bool {
         let lacking = candidates.iter().enumerate().find_map(|(place, candidate)| {
             let is_open = candidate.outcome == Outcome::InForce;
             let entry = index.add_ons.get(candidate.add_on.get()).filter(|_| is_open)?;
-            let missing = entry.requires.iter().find(|required| !stands_in(candidates, **required))?;
+            let missing =
+                entry.requires.iter().find(|required| !stands_in(candidates, **required))?;
             Some((place, *missing))
         });
         let Some((place, missing)) = lacking else { return dropped };
@@ -694,9 +742,13 @@ fn exclude(index: &Index, candidates: &mut [AddOnCandidate]) -> bool {
     let mut excluded = false;
     for place in 1..candidates.len() {
         let (before, rest) = candidates.split_at_mut(place);
-        let Some(candidate) = rest.first_mut().filter(|c| c.outcome == Outcome::InForce) else { continue };
+        let Some(candidate) = rest.first_mut().filter(|c| c.outcome == Outcome::InForce) else {
+            continue;
+        };
         let Some(entry) = index.add_ons.get(candidate.add_on.get()) else { continue };
-        let winner = before.iter().find(|b| b.outcome == Outcome::InForce && entry.excludes.contains(&b.add_on));
+        let winner = before
+            .iter()
+            .find(|b| b.outcome == Outcome::InForce && entry.excludes.contains(&b.add_on));
         if let Some(winner) = winner {
             candidate.outcome = Outcome::ExcludedBy(winner.add_on);
             excluded = true;
@@ -714,7 +766,8 @@ fn is_enrolled(index: &Index, facts: Facts<'_>, promotion: PromotionIx, at: Time
 /// The highest priority of a group, then the smaller key: the list is in the order of keys.
 fn group_winner(index: &Index, promotions: &[PromotionIx], group: u16) -> Option<PromotionIx> {
     let entry = |place: PromotionIx| index.promotions.get(place.get());
-    let members = promotions.iter().filter(|place| entry(**place).is_some_and(|p| p.group == Some(group)));
+    let members =
+        promotions.iter().filter(|place| entry(**place).is_some_and(|p| p.group == Some(group)));
     members.copied().reduce(|best, next| {
         let priority = |place| entry(place).map_or(i32::MIN, |promotion| promotion.priority);
         if priority(next) > priority(best) { next } else { best }

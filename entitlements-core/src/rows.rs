@@ -54,7 +54,10 @@ impl Chunk {
     /// The answers of each feature.
     fn columns(&self) -> impl Iterator<Item = &[Answer]> {
         let ends = self.starts.iter().skip(1).map(|end| *end as usize).chain([self.answers.len()]);
-        self.starts.iter().zip(ends).map(|(start, end)| self.answers.get(*start as usize..end).unwrap_or(&[]))
+        self.starts
+            .iter()
+            .zip(ends)
+            .map(|(start, end)| self.answers.get(*start as usize..end).unwrap_or(&[]))
     }
 }
 
@@ -74,7 +77,9 @@ impl Rows {
 
     /// How many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let chunk = |c: &Arc<Chunk>| c.cells.len() + c.starts.len() * 4 + c.answers.len() * size_of::<Answer>();
+        let chunk = |c: &Arc<Chunk>| {
+            c.cells.len() + c.starts.len() * 4 + c.answers.len() * size_of::<Answer>()
+        };
         self.chunks.iter().map(chunk).sum()
     }
 }

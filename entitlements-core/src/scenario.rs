@@ -90,7 +90,10 @@ impl fmt::Display for Report {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Expectation { at, tenant, feature, answer, reason, source, note } = &self.expectation;
-        let tell = |f: &mut fmt::Formatter<'_>, answer: &str, reason: Option<Reason>, source: Option<&str>| {
+        let tell = |f: &mut fmt::Formatter<'_>,
+                    answer: &str,
+                    reason: Option<Reason>,
+                    source: Option<&str>| {
             f.write_str(answer)?;
             reason.map_or(Ok(()), |reason| write!(f, ", {reason}"))?;
             source.map_or(Ok(()), |source| write!(f, ", {source}"))

@@ -307,7 +307,10 @@ impl Trust {
         if found == self.environment {
             return Ok(());
         }
-        Err(TrustError::WrongEnvironment { found: found.into(), expected: self.environment.clone() })
+        Err(TrustError::WrongEnvironment {
+            found: found.into(),
+            expected: self.environment.clone(),
+        })
     }
 }
 
@@ -338,7 +341,18 @@ impl VerifiedSnapshot {
     /// # Errors
     /// Where it is of a newer format, or not the revision that its header says.
     pub fn decode(&self, at: Timestamp) -> Result<Snapshot, DocumentError> {
-        let snapshot = Snapshot::decode(&self.document, at)?;
+        self.as_its_header_says(Snapshot::decode(&self.document, at)?)
+    }
+
+    /// Reads it and prepares nothing, which is several times sooner; see [`Snapshot::open`].
+    ///
+    /// # Errors
+    /// As [`VerifiedSnapshot::decode`].
+    pub fn open(&self) -> Result<Snapshot, DocumentError> {
+        self.as_its_header_says(Snapshot::open(&self.document)?)
+    }
+
+    fn as_its_header_says(&self, snapshot: Snapshot) -> Result<Snapshot, DocumentError> {
         if snapshot.revision() != self.header.revision {
             return Err(DocumentError::Damaged("it is of another revision than its header says"));
         }
@@ -367,7 +381,11 @@ struct Opened<'a> {
     payload: &'a [u8],
 }
 
-fn open<'a>(envelope: &'a [u8], kind: &'static str, keys: &[PublicKey]) -> Result<Opened<'a>, TrustError> {
+fn open<'a>(
+    envelope: &'a [u8],
+    kind: &'static str,
+    keys: &[PublicKey],
+) -> Result<Opened<'a>, TrustError> {
     if envelope.len() > ENVELOPE_BYTES_MAX {
         return Err(TrustError::Malformed("it is too large"));
     }
@@ -451,11 +469,17 @@ mod tests {
     #[test]
     fn only_a_named_publisher_may_publish_and_only_for_this_environment() {
         let foreign = seal_snapshot(&key(3), &header("default"), b"document");
-        assert_eq!(trust().verify_snapshot(&foreign).unwrap_err(), TrustError::UnknownKey(key(3).public().id()));
+        assert_eq!(
+            trust().verify_snapshot(&foreign).unwrap_err(),
+            TrustError::UnknownKey(key(3).public().id())
+        );
         let root = seal_snapshot(&key(1), &header("default"), b"document");
         assert!(matches!(trust().verify_snapshot(&root), Err(TrustError::UnknownKey(_))));
         let staging = seal_snapshot(&key(2), &header("staging"), b"document");
-        assert!(matches!(trust().verify_snapshot(&staging), Err(TrustError::WrongEnvironment { .. })));
+        assert!(matches!(
+            trust().verify_snapshot(&staging),
+            Err(TrustError::WrongEnvironment { .. })
+        ));
         let unnamed = Trust::new(key(1).public(), "default");
         let good = seal_snapshot(&key(2), &header("default"), b"document");
         assert!(matches!(unnamed.verify_snapshot(&good), Err(TrustError::UnknownKey(_))));
@@ -472,7 +496,9 @@ mod tests {
 
     #[test]
     fn an_older_key_document_is_refused() {
-        let seal = |version| seal_keys(&key(1), "default", version, &[key(2).public()], Timestamp::from_micros(1));
+        let seal = |version| {
+            seal_keys(&key(1), "default", version, &[key(2).public()], Timestamp::from_micros(1))
+        };
         let mut trust = trust();
         trust.accept_keys(&seal(3)).unwrap();
         trust.accept_keys(&seal(3)).unwrap();

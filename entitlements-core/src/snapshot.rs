@@ -109,7 +109,11 @@ impl Snapshot {
             });
         }
         next.rows = prepare.finish();
-        if next.pages.is_crowded() || next.rows.is_scattered() { next.laid_out_again(at) } else { next }
+        if next.pages.is_crowded() || next.rows.is_scattered() {
+            next.laid_out_again(at)
+        } else {
+            next
+        }
     }
 
     /// The same tenants under another catalog. Facts stay where they are; each distinct profile is
@@ -145,8 +149,11 @@ impl Snapshot {
     }
 
     fn laid_out_again(&self, at: Timestamp) -> Self {
-        let slots: Vec<(&Page, &Slot)> =
-            self.pages.iter().flat_map(|page| page.slots().iter().map(move |slot| (page, slot))).collect();
+        let slots: Vec<(&Page, &Slot)> = self
+            .pages
+            .iter()
+            .flat_map(|page| page.slots().iter().map(move |slot| (page, slot)))
+            .collect();
         let tenant = |place: usize| match slots.get(place) {
             Some((page, slot)) => {
                 Arriving { key: page.key(slot), words: Words::Packed(page.facts(slot).words()) }
@@ -197,7 +204,12 @@ impl Snapshot {
     /// It always has an answer: an unknown tenant or feature is a reason.
     #[must_use]
     #[inline]
-    pub fn check(&self, tenant: impl AsTenant, feature: impl AsFeature, at: Timestamp) -> Decision<'_> {
+    pub fn check(
+        &self,
+        tenant: impl AsTenant,
+        feature: impl AsFeature,
+        at: Timestamp,
+    ) -> Decision<'_> {
         match self.tenant(tenant) {
             Some(view) => view.check(feature, at),
             None => self.decision(UNKNOWN_TENANT, Timestamp::MAX),
@@ -214,6 +226,14 @@ impl Snapshot {
     #[must_use]
     pub fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
         self.tenants().filter_map(|view| view.next_change(after)).min()
+    }
+
+    /// Until when the answers of every tenant are prepared; [`Timestamp::MIN`] where some never were.
+    /// From then on [`Snapshot::refreshed`] has something to do.
+    #[must_use]
+    pub fn prepared_until(&self) -> Timestamp {
+        let slots = self.pages.iter().flat_map(Page::slots);
+        slots.map(|slot| slot.until).min().unwrap_or(Timestamp::MAX)
     }
 
     /// How many bytes its tenants and their answers take, without the catalog.

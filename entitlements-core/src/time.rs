@@ -191,7 +191,8 @@ impl Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |end: Option<Timestamp>| end.map_or("..".into(), |at| at.to_text(self.zone.as_deref()));
+        let text =
+            |end: Option<Timestamp>| end.map_or("..".into(), |at| at.to_text(self.zone.as_deref()));
         write!(f, "{}/{}", text(self.from), text(self.until))
     }
 }
@@ -278,9 +279,8 @@ mod text {
 
         fn try_from(text: WindowText) -> Result<Self, TimeError> {
             let zone = text.zone.as_deref().map(zone_named).transpose()?;
-            let read = |end: Option<String>| {
-                end.map(|end| instant(&end, zone.as_ref())).transpose()
-            };
+            let read =
+                |end: Option<String>| end.map(|end| instant(&end, zone.as_ref())).transpose();
             let window = Self { from: read(text.from)?, until: read(text.until)?, zone: text.zone };
             if window.is_empty() {
                 return Err(TimeError::new(
@@ -320,9 +320,10 @@ mod text {
         let ambiguous = zone.to_ambiguous_zoned(civil);
         if ambiguous.is_ambiguous() {
             let choices = [ambiguous.clone().earlier(), ambiguous.later()].map(|choice| {
-                choice.map_or_else(|error| error.to_string(), |zoned| {
-                    zoned.timestamp().display_with_offset(zoned.offset()).to_string()
-                })
+                choice.map_or_else(
+                    |error| error.to_string(),
+                    |zoned| zoned.timestamp().display_with_offset(zoned.offset()).to_string(),
+                )
             });
             let why = format!(
                 "clocks change here, so it means no single instant; write `{}` or `{}`",
@@ -356,7 +357,8 @@ mod text {
         }
 
         fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<String, A::Error> {
-            let value = toml::value::Datetime::deserialize(de::value::MapAccessDeserializer::new(map))?;
+            let value =
+                toml::value::Datetime::deserialize(de::value::MapAccessDeserializer::new(map))?;
             Ok(value.to_string())
         }
     }
@@ -374,7 +376,8 @@ mod tests {
 
     #[test]
     fn a_window_is_half_open_to_the_microsecond() {
-        let window = Window::new(Some(at("2026-03-01T00:00:00Z")), Some(at("2026-04-01T00:00:00Z")));
+        let window =
+            Window::new(Some(at("2026-03-01T00:00:00Z")), Some(at("2026-04-01T00:00:00Z")));
         let micro = Duration::from_micros(1);
         assert!(!window.contains(window.start().minus(micro)));
         assert!(window.contains(window.start()));

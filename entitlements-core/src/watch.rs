@@ -90,12 +90,16 @@ impl Entitlements {
         let (sender, changes) = mpsc::channel();
         // The folder is followed, since a file that is replaced by a rename is another file.
         let mut watcher = watcher(&path, sender)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let refused = |error: notify::Error| WatchError::Watch { path: path.clone(), why: error.to_string() };
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let refused =
+            |error: notify::Error| WatchError::Watch { path: path.clone(), why: error.to_string() };
         watcher.watch(folder, RecursiveMode::NonRecursive).map_err(refused)?;
 
         let mut file = File { path: path.clone(), readings: 0, last: Vec::new() };
-        let first = file.read(clock())?.ok_or_else(|| WatchError::Watch { path, why: "it is empty".into() })?;
+        let first = file
+            .read(clock())?
+            .ok_or_else(|| WatchError::Watch { path, why: "it is empty".into() })?;
         let entitlements = Self::new(first);
         let live = entitlements.clone();
         thread::spawn(move || {
@@ -121,12 +125,16 @@ impl Entitlements {
     }
 }
 
-fn watcher(path: &Path, sender: mpsc::Sender<()>) -> Result<notify::RecommendedWatcher, WatchError> {
+fn watcher(
+    path: &Path,
+    sender: mpsc::Sender<()>,
+) -> Result<notify::RecommendedWatcher, WatchError> {
     let name = path.file_name().map(ToOwned::to_owned);
     let sender = Arc::new(Mutex::new(sender));
     let on_notice = move |notice: notify::Result<notify::Event>| {
         let concerns = notice.is_ok_and(|event| {
-            !event.kind.is_access() && event.paths.iter().any(|path| path.file_name() == name.as_deref())
+            !event.kind.is_access()
+                && event.paths.iter().any(|path| path.file_name() == name.as_deref())
         });
         if concerns {
             // Nobody listens any more once the watch has been dropped.
@@ -156,7 +164,8 @@ impl File {
         if bytes.starts_with(b"ENTSNAP\n") {
             return Ok(Some(Snapshot::decode(&bytes, at)?));
         }
-        let document = Document::parse(&self.path.to_string_lossy(), &String::from_utf8_lossy(&bytes))?;
+        let document =
+            Document::parse(&self.path.to_string_lossy(), &String::from_utf8_lossy(&bytes))?;
         let catalog = Arc::new(document.check()?);
         self.readings += 1;
         Ok(Some(Snapshot::compile(Revision(self.readings), catalog, &document.tenants, at)))

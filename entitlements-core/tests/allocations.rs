@@ -2,6 +2,8 @@
 //!
 //! This counts; it does not time.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "support/world.rs"]
 mod world;
 
@@ -27,9 +29,16 @@ fn a_check_allocates_nothing() {
     let at = world.instant(&mut Random(7));
     let catalog = Arc::new(Catalog::new(world.draft.clone()).unwrap());
     let live = Entitlements::new(Snapshot::compile(Revision(1), catalog, &world.tenants, at));
-    let tenants: Vec<TenantHandle> = world.tenants.keys().map(|key| TenantHandle::new(key.as_str())).collect();
-    let features: Vec<FeatureHandle> = world.draft.features.keys().map(|key| FeatureHandle::new(key.as_str())).collect();
-    let instants = [at, Timestamp::MIN, at.plus(Duration::from_secs(3_600)), at.plus(Duration::from_secs(1 << 30))];
+    let tenants: Vec<TenantHandle> =
+        world.tenants.keys().map(|key| TenantHandle::new(key.as_str())).collect();
+    let features: Vec<FeatureHandle> =
+        world.draft.features.keys().map(|key| FeatureHandle::new(key.as_str())).collect();
+    let instants = [
+        at,
+        Timestamp::MIN,
+        at.plus(Duration::from_secs(3_600)),
+        at.plus(Duration::from_secs(1 << 30)),
+    ];
     let mut reader = live.reader();
     let mut ask_all = || {
         for at in instants {

@@ -1,5 +1,7 @@
 //! Publishing is one step and never goes back; following a file keeps the last good one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     sync::{
         Arc,
@@ -17,7 +19,7 @@ const AT: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
 /// A world in which both features are on, or neither.
 fn snapshot(revision: u64) -> Snapshot {
-    let amount = if revision % 2 == 0 { "a = true, b = true" } else { "" };
+    let amount = if revision.is_multiple_of(2) { "a = true, b = true" } else { "" };
     let text = format!(
         "[features.a]\nkind = \"switch\"\n[features.b]\nkind = \"switch\"\n[plans.p]\ngrants = {{ {amount} }}\n[tenants.t]\nsubscriptions = [{{ plan = \"p\" }}]"
     );
@@ -49,7 +51,7 @@ fn checks_under_one_view_agree_while_others_publish() {
                 let pin = live.pin();
                 let (a, b) = (pin.check("t", "a", AT), pin.check("t", "b", AT));
                 assert_eq!(a.is_allowed(), b.is_allowed());
-                assert_eq!(a.is_allowed(), pin.revision().0 % 2 == 0);
+                assert_eq!(a.is_allowed(), pin.revision().0.is_multiple_of(2));
                 assert!(pin.revision() >= last, "went back from {last} to {}", pin.revision());
                 last = pin.revision();
                 rounds += 1;
@@ -77,10 +79,19 @@ fn of_many_publishers_the_highest_revision_stays() {
 
 #[test]
 fn a_handle_follows_what_it_names_when_places_move() {
-    let text = |extra: &str| format!("{extra}[features.m]\nkind = \"switch\"\n[features.z]\nkind = \"switch\"\n[plans.p]\ngrants = {{ m = true }}\n[tenants.t]\nsubscriptions = [{{ plan = \"p\" }}]\n[tenants.u]");
+    let text = |extra: &str| {
+        format!(
+            "{extra}[features.m]\nkind = \"switch\"\n[features.z]\nkind = \"switch\"\n[plans.p]\ngrants = {{ m = true }}\n[tenants.t]\nsubscriptions = [{{ plan = \"p\" }}]\n[tenants.u]"
+        )
+    };
     let world = |extra: &str, revision| {
         let document = Document::parse("w.toml", &text(extra)).unwrap();
-        Snapshot::compile(Revision(revision), Arc::new(document.check().unwrap()), &document.tenants, AT)
+        Snapshot::compile(
+            Revision(revision),
+            Arc::new(document.check().unwrap()),
+            &document.tenants,
+            AT,
+        )
     };
     let (tenant, feature) = (TenantHandle::new("t"), FeatureHandle::new("m"));
     let first = world("", 1);
@@ -93,7 +104,10 @@ fn a_handle_follows_what_it_names_when_places_move() {
     let key = entitlements_core::TenantKey::new("t").unwrap();
     let third = second.with_tenants(Revision(3), [(&key, None)], AT);
     assert_eq!(third.check(&tenant, &feature, AT).reason().code(), "unknown_tenant");
-    assert_eq!(third.check(&tenant, &FeatureHandle::new("nothing"), AT).reason().code(), "unknown_tenant");
+    assert_eq!(
+        third.check(&tenant, &FeatureHandle::new("nothing"), AT).reason().code(),
+        "unknown_tenant"
+    );
 }
 
 #[test]
@@ -127,7 +141,9 @@ mod watch {
     const WAIT: Duration = Duration::from_secs(20);
 
     fn text(amount: u64) -> String {
-        format!("[features.a]\nkind = {{ limit = {{ unit = \"seat\" }} }}\n[plans.p]\ngrants = {{ a = {amount} }}\n[tenants.t]\nsubscriptions = [{{ plan = \"p\" }}]")
+        format!(
+            "[features.a]\nkind = {{ limit = {{ unit = \"seat\" }} }}\n[plans.p]\ngrants = {{ a = {amount} }}\n[tenants.t]\nsubscriptions = [{{ plan = \"p\" }}]"
+        )
     }
 
     #[test]
@@ -136,7 +152,8 @@ mod watch {
         let path = folder.path().join("catalog.toml");
         fs::write(&path, text(1)).unwrap();
         let (sender, events) = mpsc::channel();
-        let watch = Entitlements::watch(&path, || AT, move |event| sender.send(event).unwrap()).unwrap();
+        let watch =
+            Entitlements::watch(&path, || AT, move |event| sender.send(event).unwrap()).unwrap();
         let live = watch.entitlements().clone();
         let answer = || live.pin().check("t", "a", AT).verdict().to_string();
         assert_eq!(answer(), "1");
@@ -149,8 +166,13 @@ mod watch {
 
         fs::write(folder.path().join("next"), "[plans.p]\nextends = \"gone\"").unwrap();
         fs::rename(folder.path().join("next"), &path).unwrap();
-        let WatchEvent::Kept(error) = events.recv_timeout(WAIT).unwrap() else { panic!("was used") };
-        assert!(error.to_string().contains("catalog.toml:2: plans.p.extends: there is no plan `gone`"), "{error}");
+        let WatchEvent::Kept(error) = events.recv_timeout(WAIT).unwrap() else {
+            panic!("was used")
+        };
+        assert!(
+            error.to_string().contains("catalog.toml:2: plans.p.extends: there is no plan `gone`"),
+            "{error}"
+        );
         assert_eq!(answer(), "2");
 
         // Written in place, as editors do.
@@ -173,9 +195,12 @@ mod watch {
         };
         put(snapshot(4));
         let (sender, events) = mpsc::channel();
-        let watch = Entitlements::watch(&path, || AT, move |event| sender.send(event).unwrap()).unwrap();
+        let watch =
+            Entitlements::watch(&path, || AT, move |event| sender.send(event).unwrap()).unwrap();
         put(snapshot(3));
-        let WatchEvent::Kept(error) = events.recv_timeout(WAIT).unwrap() else { panic!("was used") };
+        let WatchEvent::Kept(error) = events.recv_timeout(WAIT).unwrap() else {
+            panic!("was used")
+        };
         assert!(error.to_string().contains("revision 3 is older than 4"), "{error}");
         assert_eq!(watch.entitlements().pin().revision(), Revision(4));
         put(snapshot(6));

@@ -53,7 +53,8 @@ countries = []                                           # no_countries
 "#;
 
 fn expected() -> Vec<&'static str> {
-    let mut codes: Vec<_> = MISTAKES.lines().flat_map(|line| line.split("# ").skip(1)).map(str::trim).collect();
+    let mut codes: Vec<_> =
+        MISTAKES.lines().flat_map(|line| line.split("# ").skip(1)).map(str::trim).collect();
     codes.sort_unstable();
     codes
 }
@@ -74,7 +75,10 @@ fn each_finding_names_the_file_the_line_and_the_path() {
     let text = document.check().unwrap_err().to_string();
     let line = |part: &str| MISTAKES.lines().position(|line| line.contains(part)).unwrap() + 1;
     for (part, path) in [
-        ("grants = { sso = 5 }", "bundles.one.grants.sso: `5` does not fit: `sso` is a switch; write `true`"),
+        (
+            "grants = { sso = 5 }",
+            "bundles.one.grants.sso: `5` does not fit: `sso` is a switch; write `true`",
+        ),
         ("extends = \"basic\"", "plans.pro.extends: there is no plan `basic`"),
         ("countries = []", "regions.dach.countries: a region needs at least one country"),
     ] {
@@ -103,7 +107,8 @@ fn a_tenant_that_does_not_fit_is_told_of_with_its_path() {
         segments = ["gone"]
     "#;
     let error = Document::parse("t.toml", text).unwrap().check().unwrap_err();
-    let mut found: Vec<_> = error.problems().into_iter().map(|p| format!("{} {}", p.path, p.code)).collect();
+    let mut found: Vec<_> =
+        error.problems().into_iter().map(|p| format!("{} {}", p.path, p.code)).collect();
     found.sort();
     let expected = [
         "tenants.acme.add_ons[0].quantity too_many",
@@ -123,18 +128,42 @@ fn a_tenant_that_does_not_fit_is_told_of_with_its_path() {
 #[test]
 fn a_document_that_cannot_be_read_names_the_line_the_path_and_what_was_expected() {
     for (name, text, expected) in [
-        ("a.toml", "[features.a]\nkind = \"swich\"", "a.toml:2: features.a.kind: unknown variant `swich`, expected one of"),
+        (
+            "a.toml",
+            "[features.a]\nkind = \"swich\"",
+            "a.toml:2: features.a.kind: unknown variant `swich`, expected one of",
+        ),
         ("a.toml", "[feature.a]", "a.toml:1: feature: unknown field `feature`, expected one of"),
-        ("a.toml", "[plans.p]\ngrants = { a = -1 }", "a.toml:2: plans.p.grants.a: `-1` is below zero; an amount is 0 or more"),
-        ("a.toml", "[plans.p]\ngrants = { a = false }", "a.toml:2: plans.p.grants.a: a grant cannot take away"),
-        ("a.toml", "[plans.p]\ngrants = { a = \"+x\" }", "a.toml:2: plans.p.grants.a: `+x` is no amount to add; write one such as `+5`"),
+        (
+            "a.toml",
+            "[plans.p]\ngrants = { a = -1 }",
+            "a.toml:2: plans.p.grants.a: `-1` is below zero; an amount is 0 or more",
+        ),
+        (
+            "a.toml",
+            "[plans.p]\ngrants = { a = false }",
+            "a.toml:2: plans.p.grants.a: a grant cannot take away",
+        ),
+        (
+            "a.toml",
+            "[plans.p]\ngrants = { a = \"+x\" }",
+            "a.toml:2: plans.p.grants.a: `+x` is no amount to add; write one such as `+5`",
+        ),
         ("a.toml", "[plans.\"P p\"]", "`P p` is not a plan key"),
         ("a.toml", "[plans.p]\n[plans.p]", "a.toml:2: duplicate key"),
-        ("a.toml", "[promotions.p]\naudience = { country = [] }", "a.toml:2: promotions.p.audience.country: an empty list would hold for nobody"),
+        (
+            "a.toml",
+            "[promotions.p]\naudience = { country = [] }",
+            "a.toml:2: promotions.p.audience.country: an empty list would hold for nobody",
+        ),
         ("a.toml", "x = ", "a.toml:1: "),
         ("a.json", "{\"plans\":{\n\"p\":{},\"p\":{}}}", "a.json:2: plans: `p` stands here twice"),
         ("a.json", "{\"plans\":{}} {}", "a.json:1: there is more after the end of the document"),
-        ("a.json", "{\"tenants\":{\"t\":{\"country\":\"Germany\"}}}", "a.json:1: tenants.t.country: `Germany` is not a country key: use the two capital letters"),
+        (
+            "a.json",
+            "{\"tenants\":{\"t\":{\"country\":\"Germany\"}}}",
+            "a.json:1: tenants.t.country: `Germany` is not a country key: use the two capital letters",
+        ),
     ] {
         let error = Document::parse(name, text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}\n  expected: {expected}\n  got: {error}");

@@ -2,6 +2,8 @@
 //!
 //! `ENTITLEMENTS_WORLDS` raises the number of worlds for long runs. A failure prints its seed.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -46,8 +48,12 @@ struct Mix {
 impl Mix {
     fn assert(&self) {
         let share = |part: u64, whole: u64| part as f64 / whole as f64;
-        let (allowed, near) = (share(self.allowed, self.cells), share(self.near_edge, self.questions));
-        println!("{} questions, {} cells, {allowed:.3} allowed, {near:.3} near an edge", self.questions, self.cells);
+        let (allowed, near) =
+            (share(self.allowed, self.cells), share(self.near_edge, self.questions));
+        println!(
+            "{} questions, {} cells, {allowed:.3} allowed, {near:.3} near an edge",
+            self.questions, self.cells
+        );
         println!("{:?}", self.reasons);
         assert!(self.questions >= 50_000 || worlds() < WORLDS, "{} questions", self.questions);
         assert!((0.3..=0.7).contains(&allowed), "{allowed} allowed");
@@ -81,15 +87,28 @@ fn compiled_answers_are_those_of_the_naive_oracle() {
     mix.assert();
 }
 
-fn ask(world: &World, snapshot: &Snapshot, tenant: &TenantKey, at: Timestamp, seed: u64, mix: &mut Mix) {
+fn ask(
+    world: &World,
+    snapshot: &Snapshot,
+    tenant: &TenantKey,
+    at: Timestamp,
+    seed: u64,
+    mix: &mut Mix,
+) {
     mix.questions += 1;
     let near = |edge: &Timestamp| edge.as_micros().abs_diff(at.as_micros()) <= 1_000;
     mix.near_edge += u64::from(world.edges.iter().any(near));
-    let unknown = ["unknown"].into_iter().filter(|_| mix.questions % 10 == 0);
+    let unknown = ["unknown"].into_iter().filter(|_| mix.questions.is_multiple_of(10));
     for feature in world.draft.features.keys().map(|key| key.as_str()).chain(unknown) {
         let decision = snapshot.check(tenant.as_str(), feature, at);
         let expected = naive::decide(&world.draft, world.tenants.get(tenant), feature, at);
-        assert_eq!(answered(&decision), expected, "seed {seed}, tenant {tenant}, feature {feature}, at {at}\n{:#?}\n{:#?}", snapshot.explain(tenant.as_str(), feature, at), world.tenants.get(tenant));
+        assert_eq!(
+            answered(&decision),
+            expected,
+            "seed {seed}, tenant {tenant}, feature {feature}, at {at}\n{:#?}\n{:#?}",
+            snapshot.explain(tenant.as_str(), feature, at),
+            world.tenants.get(tenant)
+        );
         mix.cells += 1;
         mix.allowed += u64::from(expected.is_allowed());
         *mix.reasons.entry(expected.reason).or_default() += 1;
@@ -99,7 +118,10 @@ fn ask(world: &World, snapshot: &Snapshot, tenant: &TenantKey, at: Timestamp, se
 /// All answers of a tenant, as text.
 fn row(snapshot: &Snapshot, tenant: &TenantKey, at: Timestamp) -> Vec<Naive> {
     let view = snapshot.tenant(tenant.as_str());
-    view.into_iter().flat_map(|view| view.decisions(at)).map(|(_, decision)| answered(&decision)).collect()
+    view.into_iter()
+        .flat_map(|view| view.decisions(at))
+        .map(|(_, decision)| answered(&decision))
+        .collect()
 }
 
 #[test]
@@ -115,10 +137,18 @@ fn between_two_changes_that_are_named_no_answer_changes() {
             let start = world.instant(&mut random);
             let expected = row(&snapshot, tenant, start);
             let next = view.next_change(start);
-            let inside = world.edges.iter().copied().filter(|edge| start < *edge && next.is_none_or(|next| *edge < next));
+            let inside = world
+                .edges
+                .iter()
+                .copied()
+                .filter(|edge| start < *edge && next.is_none_or(|next| *edge < next));
             let before_next = next.map(|next| next.minus(Duration::from_micros(1)));
             for at in inside.chain(before_next).filter(|at| *at >= start) {
-                assert_eq!(row(&snapshot, tenant, at), expected, "seed {seed}, {tenant}, from {start} to {at}, next {next:?}");
+                assert_eq!(
+                    row(&snapshot, tenant, at),
+                    expected,
+                    "seed {seed}, {tenant}, from {start} to {at}, next {next:?}"
+                );
             }
             for (feature, decision) in view.decisions(start) {
                 assert_eq!(decision.valid_until(), next, "seed {seed}, {tenant}, {feature}");
@@ -159,24 +189,42 @@ fn a_full_snapshot_is_the_same_as_one_reached_by_any_series_of_changes() {
         let at = world.instant(&mut random);
         let full = Snapshot::compile(Revision(9), catalog(&world), &world.tenants, at);
         // From another catalog and other tenants under the same keys, in random steps.
-        let mut steps = Snapshot::compile(Revision(1), catalog(&other), &other.tenants, other.instant(&mut random));
+        let mut steps = Snapshot::compile(
+            Revision(1),
+            catalog(&other),
+            &other.tenants,
+            other.instant(&mut random),
+        );
         let mut keys: Vec<_> = world.tenants.keys().cloned().collect();
         let swap_at = random.below(6);
         for step in 0..6 {
             if step == swap_at {
-                steps = steps.with_catalog(Revision(2), catalog(&world), world.instant(&mut random));
+                steps =
+                    steps.with_catalog(Revision(2), catalog(&world), world.instant(&mut random));
             }
             let key = keys.swap_remove(random.below(keys.len() as u64) as usize);
             let gone = TenantKey::new(&format!("gone{step}")).unwrap();
             let now = world.instant(&mut random);
-            steps = steps.with_tenants(Revision(3), [(&gone, Some(&world.tenants[&key])), (&key, None)], now);
-            steps = steps.with_tenants(Revision(4), [(&key, Some(&world.tenants[&key])), (&gone, None)], now);
+            steps = steps.with_tenants(
+                Revision(3),
+                [(&gone, Some(&world.tenants[&key])), (&key, None)],
+                now,
+            );
+            steps = steps.with_tenants(
+                Revision(4),
+                [(&key, Some(&world.tenants[&key])), (&gone, None)],
+                now,
+            );
             steps = steps.refreshed(world.instant(&mut random)).unwrap_or(steps);
         }
         let steps = steps.with_tenants(Revision(9), [], at);
         for at in [at, world.instant(&mut random), world.instant(&mut random)] {
             for tenant in world.tenants.keys() {
-                assert_eq!(row(&steps, tenant, at), row(&full, tenant, at), "seed {seed}, {tenant}, {at}");
+                assert_eq!(
+                    row(&steps, tenant, at),
+                    row(&full, tenant, at),
+                    "seed {seed}, {tenant}, {at}"
+                );
             }
         }
         assert_eq!(steps.encode(), full.encode(), "seed {seed}");
@@ -195,10 +243,20 @@ fn adding_a_grant_never_takes_away_or_lowers_anything() {
         let mut draft = world.draft.clone();
         // The grants of another world's plan on top of one of this world's, through a bundle of
         // their own. Settings of a config are neither more nor less, so configs are left out.
-        let grants = donor.draft.plans.values().flat_map(|plan| plan.grants.iter()).filter(|g| g.feature.as_str() != "f3");
-        let mut extra = entitlements_core::Bundle { grants: grants.cloned().collect(), ..Default::default() };
+        let grants = donor
+            .draft
+            .plans
+            .values()
+            .flat_map(|plan| plan.grants.iter())
+            .filter(|g| g.feature.as_str() != "f3");
+        let mut extra =
+            entitlements_core::Bundle { grants: grants.cloned().collect(), ..Default::default() };
         if extra.grants.iter().any(|grant| !grant.only.is_everyone()) {
-            extra.grants = extra.grants.iter().map(|g| entitlements_core::Grant { only: Default::default(), ..g.clone() }).collect();
+            extra.grants = extra
+                .grants
+                .iter()
+                .map(|g| entitlements_core::Grant { only: Default::default(), ..g.clone() })
+                .collect();
         }
         let key = entitlements_core::BundleKey::new("extra").unwrap();
         draft.bundles.insert(key.clone(), extra);
@@ -238,11 +296,16 @@ fn windows_are_exact_to_the_microsecond_on_both_ends() {
     ];
     // Compiled before, during and after: each must give every answer.
     for (compiled, _, _) in expected {
-        let snapshot = Snapshot::compile(Revision(1), catalog.clone(), &document.tenants, at(compiled));
+        let snapshot =
+            Snapshot::compile(Revision(1), catalog.clone(), &document.tenants, at(compiled));
         for (when, allowed, until) in expected {
             let decision = snapshot.check("t", "a", at(when));
             assert_eq!(decision.is_allowed(), allowed, "compiled at {compiled}, asked at {when}");
-            assert_eq!(decision.valid_until(), until.map(at), "compiled at {compiled}, asked at {when}");
+            assert_eq!(
+                decision.valid_until(),
+                until.map(at),
+                "compiled at {compiled}, asked at {when}"
+            );
         }
     }
 }

@@ -30,43 +30,62 @@ fn main() {
     let tenants: Vec<_> = (0..TENANTS).map(world::tenant).collect();
     let pairs = tenants.iter().map(|(key, tenant)| (key, tenant));
     let snapshot = Snapshot::compile(Revision(1), catalog, pairs, NOW);
-    let questions = world::questions(TENANTS, QUESTIONS);
+    let questions = floor::questions(TENANTS, QUESTIONS);
     let floor = floor::Floor::new(&snapshot, NOW);
     let map = floor::map(&snapshot, NOW);
     let engine = unleash(&plan, &tenants);
     let contexts: HashMap<&str, Context> =
         tenants.iter().map(|(key, tenant)| (key.as_str(), context(key.as_str(), tenant))).collect();
-    let contexts: Vec<&Context> = questions.iter().map(|(tenant, _)| &contexts[tenant.as_str()]).collect();
+    let contexts: Vec<&Context> =
+        questions.iter().map(|(tenant, _)| &contexts[tenant.as_str()]).collect();
     let handles: Vec<_> =
         questions.iter().map(|(t, f)| (TenantHandle::new(t), FeatureHandle::new(f))).collect();
-    let numbers: Vec<usize> = questions.iter().map(|(_, f)| f[1..].parse().expect("a number")).collect();
+    let numbers: Vec<usize> =
+        questions.iter().map(|(_, f)| f[1..].parse().expect("a number")).collect();
     let live = Entitlements::new(snapshot.clone());
     let (mut reader, mut other, mut third) = (live.reader(), live.reader(), live.reader());
     let views: Vec<_> = questions.iter().filter_map(|(t, _)| snapshot.tenant(t.as_str())).collect();
 
     let mut peers: Vec<(&str, Box<dyn FnMut(usize) -> bool + '_>)> = vec![
-        ("floor: arc-swap load, one hash, one bit", Box::new(|i| floor.check(&questions[i].0, numbers[i]))),
-        ("handles, full decision", Box::new(|i| {
-            black_box(reader.load().check(&handles[i].0, &handles[i].1, NOW)).is_allowed()
-        })),
-        ("strings, full decision", Box::new(|i| {
-            let (tenant, feature) = &questions[i];
-            black_box(other.load().check(tenant.as_str(), feature.as_str(), NOW)).is_allowed()
-        })),
-        ("strings, full decision, pinned anew each time", Box::new(|i| {
-            let (tenant, feature) = &questions[i];
-            black_box(live.pin().check(tenant.as_str(), feature.as_str(), NOW)).is_allowed()
-        })),
-        ("view, feature by handle, full decision", Box::new(|i| {
-            black_box(third.load().revision());
-            black_box(views[i].check(&handles[i].1, NOW)).is_allowed()
-        })),
-        ("HashMap<String, HashSet<String>>", Box::new(|i| {
-            map.get(&questions[i].0).is_some_and(|all| all.contains(&questions[i].1))
-        })),
-        ("unleash-yggdrasil, context built before", Box::new(|i| {
-            engine.is_enabled(&questions[i].1, contexts[i], &None)
-        })),
+        (
+            "floor: arc-swap load, one hash, one bit",
+            Box::new(|i| floor.check(&questions[i].0, numbers[i])),
+        ),
+        (
+            "handles, full decision",
+            Box::new(|i| {
+                black_box(reader.load().check(&handles[i].0, &handles[i].1, NOW)).is_allowed()
+            }),
+        ),
+        (
+            "strings, full decision",
+            Box::new(|i| {
+                let (tenant, feature) = &questions[i];
+                black_box(other.load().check(tenant.as_str(), feature.as_str(), NOW)).is_allowed()
+            }),
+        ),
+        (
+            "strings, full decision, pinned anew each time",
+            Box::new(|i| {
+                let (tenant, feature) = &questions[i];
+                black_box(live.pin().check(tenant.as_str(), feature.as_str(), NOW)).is_allowed()
+            }),
+        ),
+        (
+            "view, feature by handle, full decision",
+            Box::new(|i| {
+                black_box(third.load().revision());
+                black_box(views[i].check(&handles[i].1, NOW)).is_allowed()
+            }),
+        ),
+        (
+            "HashMap<String, HashSet<String>>",
+            Box::new(|i| map.get(&questions[i].0).is_some_and(|all| all.contains(&questions[i].1))),
+        ),
+        (
+            "unleash-yggdrasil, context built before",
+            Box::new(|i| engine.is_enabled(&questions[i].1, contexts[i], &None)),
+        ),
     ];
 
     let expected: Vec<bool> = (0..QUESTIONS).map(|i| peers[0].1(i)).collect();
@@ -75,7 +94,10 @@ fn main() {
         assert_eq!(wrong, 0, "{name} gives other answers");
     }
     let allowed = expected.iter().filter(|allowed| **allowed).count() * 100 / QUESTIONS;
-    println!("{TENANTS} tenants x {} features, {QUESTIONS} questions, {allowed} % allowed, {ROUNDS} rounds", world::FEATURES);
+    println!(
+        "{TENANTS} tenants x {} features, {QUESTIONS} questions, {allowed} % allowed, {ROUNDS} rounds",
+        world::FEATURES
+    );
 
     let mut times = vec![Vec::with_capacity(ROUNDS); peers.len()];
     for _ in 0..ROUNDS {
@@ -106,7 +128,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// tenants with an override; a required feature as a dependency.
 fn unleash(plan: &world::Plan, tenants: &[(entitlements_core::TenantKey, Tenant)]) -> EngineState {
     let is_in = |name: &str, values: Vec<String>| serde_json::json!({ "contextName": name, "operator": "IN", "values": values });
-    let day = |days: i64| entitlements_core::Timestamp::from_micros(NOW.as_micros() + days * 86_400_000_000).to_string();
+    let day = |days: i64| {
+        entitlements_core::Timestamp::from_micros(NOW.as_micros() + days * 86_400_000_000)
+            .to_string()
+    };
     let toggle = |f: u64| {
         let having = |all: &[Vec<u64>]| -> Vec<usize> {
             (0..all.len()).filter(|i| all[*i].contains(&f)).collect()
@@ -126,15 +151,26 @@ fn unleash(plan: &world::Plan, tenants: &[(entitlements_core::TenantKey, Tenant)
             }
         }
         let name = format!("f{f}");
-        let overridden = tenants.iter().filter(|(_, t)| t.overrides.iter().any(|o| o.feature.as_str() == name));
-        constraints.push(vec![is_in("userId", overridden.map(|(key, _)| key.to_string()).collect())]);
-        let strategies: Vec<_> = constraints.into_iter().map(|all| serde_json::json!({ "name": "default", "constraints": all })).collect();
-        let dependencies: Vec<_> = plan.requires.get(&f).map(|r| serde_json::json!({ "feature": format!("f{r}"), "enabled": true })).into_iter().collect();
+        let overridden =
+            tenants.iter().filter(|(_, t)| t.overrides.iter().any(|o| o.feature.as_str() == name));
+        constraints
+            .push(vec![is_in("userId", overridden.map(|(key, _)| key.to_string()).collect())]);
+        let strategies: Vec<_> = constraints
+            .into_iter()
+            .map(|all| serde_json::json!({ "name": "default", "constraints": all }))
+            .collect();
+        let dependencies: Vec<_> = plan
+            .requires
+            .get(&f)
+            .map(|r| serde_json::json!({ "feature": format!("f{r}"), "enabled": true }))
+            .into_iter()
+            .collect();
         serde_json::json!({ "name": name, "enabled": true, "strategies": strategies, "dependencies": dependencies })
     };
     let features: Vec<_> = (0..world::FEATURES).map(toggle).collect();
     let features: ClientFeatures =
-        serde_json::from_value(serde_json::json!({ "version": 2, "features": features })).expect("toggles are right");
+        serde_json::from_value(serde_json::json!({ "version": 2, "features": features }))
+            .expect("toggles are right");
     let engine = EngineState::default();
     let warnings = engine.apply_client_features(features);
     assert!(warnings.is_none_or(|all| all.is_empty()), "a toggle did not compile");
@@ -146,7 +182,8 @@ fn context(key: &str, tenant: &Tenant) -> Context {
     let add_ons = tenant.add_ons.iter().filter(|entry| entry.window.contains(NOW));
     let add_ons: String = add_ons.map(|entry| format!("{},", entry.add_on)).collect();
     let mut properties = HashMap::from([("addOns".into(), format!(",{add_ons}"))]);
-    properties.extend(tenant.country.as_ref().map(|country| ("country".into(), country.to_string())));
+    properties
+        .extend(tenant.country.as_ref().map(|country| ("country".into(), country.to_string())));
     properties.extend(tenant.subscriptions.first().map(|s| ("plan".into(), s.plan.to_string())));
     Context {
         user_id: Some(key.into()),

@@ -15,28 +15,49 @@ use crate::{AttributeKey, Country, PlanKey, RegionKey, SegmentKey};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Audience {
     /// Each of these must hold.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub all: Vec<Audience>,
     /// At least one of these must hold.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub any: Vec<Audience>,
     /// This must not hold.
     #[cfg_attr(feature = "document", serde(skip_serializing_if = "Option::is_none"))]
     pub not: Option<Box<Audience>>,
     /// A subscription to one of these plans is in force.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub plan: Vec<PlanKey>,
     /// The tenant's country is one of these.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub country: Vec<Country>,
     /// The tenant's country lies in one of these regions.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub region: Vec<RegionKey>,
     /// The tenant is in one of these segments.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub segment: Vec<SegmentKey>,
     /// The tenant's status is one of these.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "some")
+    )]
     pub status: Vec<Status>,
     /// How long ago the tenant signed up. One that never did has no age and is outside.
     #[cfg_attr(feature = "document", serde(skip_serializing_if = "Option::is_none"))]

@@ -60,7 +60,11 @@ impl Check<'_> {
     fn features(&mut self) {
         if self.draft.features.len() > FEATURES_MAX {
             let count = self.draft.features.len();
-            self.report("features", "too_many", format!("{count} features; a catalog holds at most {FEATURES_MAX}"));
+            self.report(
+                "features",
+                "too_many",
+                format!("{count} features; a catalog holds at most {FEATURES_MAX}"),
+            );
         }
         for (key, feature) in &self.draft.features {
             let path = format!("features.{key}");
@@ -75,7 +79,8 @@ impl Check<'_> {
         }
         let requires = |key: &FeatureKey| {
             let feature = self.draft.features.get(key);
-            let module = feature.and_then(|f| f.module.as_ref()).and_then(|m| self.draft.modules.get(m));
+            let module =
+                feature.and_then(|f| f.module.as_ref()).and_then(|m| self.draft.modules.get(m));
             let own = feature.into_iter().flat_map(|f| &f.requires);
             own.chain(module.into_iter().flat_map(|m| &m.requires)).collect()
         };
@@ -88,26 +93,48 @@ impl Check<'_> {
             FeatureKind::Switch => {}
             FeatureKind::Limit { unit } => {
                 if unit.trim().is_empty() {
-                    self.report(path, "no_unit", "a limit counts something; name its `unit`, such as `seat`".into());
+                    self.report(
+                        path,
+                        "no_unit",
+                        "a limit counts something; name its `unit`, such as `seat`".into(),
+                    );
                 }
             }
             FeatureKind::Level { levels } => {
                 if levels.is_empty() {
-                    self.report(path, "no_levels", "a level feature needs at least one name in `levels`".into());
+                    self.report(
+                        path,
+                        "no_levels",
+                        "a level feature needs at least one name in `levels`".into(),
+                    );
                 }
                 let mut seen = HashSet::new();
                 for level in levels {
                     if !seen.insert(level) {
-                        self.report(path, "duplicate_level", format!("`{level}` stands in `levels` twice"));
+                        self.report(
+                            path,
+                            "duplicate_level",
+                            format!("`{level}` stands in `levels` twice"),
+                        );
                     }
                     if matches!(level.as_str(), "unlimited" | "none") {
-                        self.report(path, "reserved_level", format!("`{level}` means something else in answers; choose another name"));
+                        self.report(
+                            path,
+                            "reserved_level",
+                            format!(
+                                "`{level}` means something else in answers; choose another name"
+                            ),
+                        );
                     }
                 }
             }
             FeatureKind::Config { schema } => {
                 if let Err(why) = json_schema::compile(schema) {
-                    self.report(path, "bad_schema", format!("`schema` is not a JSON Schema: {why}"));
+                    self.report(
+                        path,
+                        "bad_schema",
+                        format!("`schema` is not a JSON Schema: {why}"),
+                    );
                 }
             }
         }
@@ -150,7 +177,14 @@ impl Check<'_> {
                     self.known(&format!("{path}.extends"), "plan", parent, &self.draft.plans);
                 }
                 if !starts.insert(version.from) {
-                    self.report(&format!("{path}.from"), "duplicate_version", format!("another version starts at `{}` too; give each its own instant", version.from));
+                    self.report(
+                        &format!("{path}.from"),
+                        "duplicate_version",
+                        format!(
+                            "another version starts at `{}` too; give each its own instant",
+                            version.from
+                        ),
+                    );
                 }
                 if version.existing_from.is_some_and(|existing| existing < version.from) {
                     self.report(&format!("{path}.existing_from"), "version_order", "existing subscriptions cannot have a version before new ones; make it `from` or later".into());
@@ -160,7 +194,8 @@ impl Check<'_> {
         let extends = |key: &crate::PlanKey| {
             let plan = self.draft.plans.get(key);
             let first = plan.and_then(|p| p.extends.as_ref());
-            let later = plan.into_iter().flat_map(|p| &p.versions).filter_map(|v| v.extends.as_ref());
+            let later =
+                plan.into_iter().flat_map(|p| &p.versions).filter_map(|v| v.extends.as_ref());
             first.into_iter().chain(later).collect()
         };
         let circle = circle(self.draft.plans.keys(), extends);
@@ -175,17 +210,31 @@ impl Check<'_> {
             for other in &add_on.requires {
                 self.known(&format!("{path}.requires"), "add-on", other, &self.draft.add_ons);
                 if add_on.excludes.contains(other) {
-                    self.report(&path, "contradiction", format!("it both requires and excludes `{other}`, so it could never be in force"));
+                    self.report(
+                        &path,
+                        "contradiction",
+                        format!(
+                            "it both requires and excludes `{other}`, so it could never be in force"
+                        ),
+                    );
                 }
             }
             for other in &add_on.excludes {
                 self.known(&format!("{path}.excludes"), "add-on", other, &self.draft.add_ons);
                 if other == key {
-                    self.report(&format!("{path}.excludes"), "excludes_itself", "it excludes itself, so it could never be in force".into());
+                    self.report(
+                        &format!("{path}.excludes"),
+                        "excludes_itself",
+                        "it excludes itself, so it could never be in force".into(),
+                    );
                 }
             }
             if add_on.max_quantity == Some(0) {
-                self.report(&format!("{path}.max_quantity"), "no_quantity", "with 0 nobody could have it; use 1 or more, or leave it out".into());
+                self.report(
+                    &format!("{path}.max_quantity"),
+                    "no_quantity",
+                    "with 0 nobody could have it; use 1 or more, or leave it out".into(),
+                );
             }
         }
         let requires = |key: &crate::AddOnKey| {
@@ -202,10 +251,19 @@ impl Check<'_> {
             self.audience(&format!("{path}.audience"), &promotion.audience);
             self.window(&format!("{path}.window"), &promotion.window);
             if promotion.enrolment == (Enrolment::ByRequest { cap: Some(0) }) {
-                self.report(&format!("{path}.enrolment"), "no_quantity", "with a cap of 0 nobody could enrol; use 1 or more, or leave it out".into());
+                self.report(
+                    &format!("{path}.enrolment"),
+                    "no_quantity",
+                    "with a cap of 0 nobody could enrol; use 1 or more, or leave it out".into(),
+                );
             }
             if promotion.priority != 0 && promotion.exclusive_group.is_none() {
-                self.report(&format!("{path}.priority"), "idle_priority", "a priority counts only inside an `exclusive_group`; name one or leave it out".into());
+                self.report(
+                    &format!("{path}.priority"),
+                    "idle_priority",
+                    "a priority counts only inside an `exclusive_group`; name one or leave it out"
+                        .into(),
+                );
             }
         }
     }
@@ -230,7 +288,11 @@ impl Check<'_> {
     fn regions(&mut self) {
         for (key, region) in &self.draft.regions {
             if region.countries.is_empty() {
-                self.report(&format!("regions.{key}.countries"), "no_countries", "a region needs at least one country".into());
+                self.report(
+                    &format!("regions.{key}.countries"),
+                    "no_countries",
+                    "a region needs at least one country".into(),
+                );
             }
         }
     }
@@ -248,7 +310,11 @@ impl Check<'_> {
 
     fn amount(&mut self, path: &str, feature: &FeatureKey, amount: &Amount) {
         let Some(known) = self.draft.features.get(feature) else {
-            return self.report(path, "unknown_feature", format!("there is no feature `{feature}`"));
+            return self.report(
+                path,
+                "unknown_feature",
+                format!("there is no feature `{feature}`"),
+            );
         };
         match (&known.kind, amount) {
             (FeatureKind::Switch, Amount::On)
@@ -256,24 +322,45 @@ impl Check<'_> {
             (FeatureKind::Level { levels }, Amount::Level(level)) => {
                 if !levels.contains(level) {
                     let names: Vec<_> = levels.iter().map(|level| format!("`{level}`")).collect();
-                    self.report(path, "unknown_level", format!("`{feature}` has no level `{level}`; use one of {}", names.join(", ")));
+                    self.report(
+                        path,
+                        "unknown_level",
+                        format!(
+                            "`{feature}` has no level `{level}`; use one of {}",
+                            names.join(", ")
+                        ),
+                    );
                 }
             }
             (FeatureKind::Config { schema }, Amount::Config(value)) => {
                 if !value.is_object() {
-                    self.report(path, "bad_config", format!("the value of `{feature}` must be an object"));
+                    self.report(
+                        path,
+                        "bad_config",
+                        format!("the value of `{feature}` must be an object"),
+                    );
                 } else if let Err(why) = json_schema::validate(schema, value) {
-                    self.report(path, "bad_config", format!("the value does not satisfy the schema of `{feature}`: {why}"));
+                    self.report(
+                        path,
+                        "bad_config",
+                        format!("the value does not satisfy the schema of `{feature}`: {why}"),
+                    );
                 }
             }
             (kind, _) => {
                 let expected = match kind {
                     FeatureKind::Switch => "is a switch; write `true`",
-                    FeatureKind::Limit { .. } => "is a limit; write a whole number, `\"unlimited\"` or `\"+5\"`",
+                    FeatureKind::Limit { .. } => {
+                        "is a limit; write a whole number, `\"unlimited\"` or `\"+5\"`"
+                    }
                     FeatureKind::Level { .. } => "is a level; write one of its names",
                     FeatureKind::Config { .. } => "is a config; write a table",
                 };
-                self.report(path, "wrong_kind", format!("`{amount}` does not fit: `{feature}` {expected}"));
+                self.report(
+                    path,
+                    "wrong_kind",
+                    format!("`{amount}` does not fit: `{feature}` {expected}"),
+                );
             }
         }
     }
@@ -292,9 +379,20 @@ impl Check<'_> {
             if let Some(age) = audience.age {
                 let path = format!("{path}.age");
                 match (age.days_min, age.days_below) {
-                    (None, None) => self.report(&path, "empty_age", "give `days_min`, `days_below` or both".into()),
+                    (None, None) => self.report(
+                        &path,
+                        "empty_age",
+                        "give `days_min`, `days_below` or both".into(),
+                    ),
                     (min, Some(below)) if min.unwrap_or(0) >= below => {
-                        self.report(&path, "empty_age", format!("no age is at least {} and below {below} days", min.unwrap_or(0)));
+                        self.report(
+                            &path,
+                            "empty_age",
+                            format!(
+                                "no age is at least {} and below {below} days",
+                                min.unwrap_or(0)
+                            ),
+                        );
                     }
                     _ => {}
                 }
@@ -304,7 +402,11 @@ impl Check<'_> {
 
     fn window(&mut self, path: &str, window: &Window) {
         if window.is_empty() {
-            self.report(path, "empty_window", format!("`{window}` contains no instant; a window must end after it starts"));
+            self.report(
+                path,
+                "empty_window",
+                format!("`{window}` contains no instant; a window must end after it starts"),
+            );
         }
     }
 
@@ -320,7 +422,12 @@ impl Check<'_> {
         self.tenant_add_ons(tenant);
         for (index, enrolment) in tenant.enrolments.iter().enumerate() {
             let path = format!("enrolments[{index}]");
-            self.known(&format!("{path}.promotion"), "promotion", &enrolment.promotion, &self.draft.promotions);
+            self.known(
+                &format!("{path}.promotion"),
+                "promotion",
+                &enrolment.promotion,
+                &self.draft.promotions,
+            );
             self.window(&format!("{path}.window"), &enrolment.window);
         }
         self.tenant_overrides(tenant);
@@ -343,15 +450,33 @@ impl Check<'_> {
             self.window(&format!("{path}.window"), &entry.window);
             let max = self.draft.add_ons.get(&entry.add_on).and_then(|a| a.max_quantity);
             if entry.quantity == 0 {
-                self.report(&format!("{path}.quantity"), "no_quantity", "a quantity is at least 1; leave the entry out for none".into());
+                self.report(
+                    &format!("{path}.quantity"),
+                    "no_quantity",
+                    "a quantity is at least 1; leave the entry out for none".into(),
+                );
             } else if let Some(max) = max.filter(|max| entry.quantity > *max) {
-                self.report(&format!("{path}.quantity"), "too_many", format!("{} is more than the {max} that `{}` allows", entry.quantity, entry.add_on));
+                self.report(
+                    &format!("{path}.quantity"),
+                    "too_many",
+                    format!(
+                        "{} is more than the {max} that `{}` allows",
+                        entry.quantity, entry.add_on
+                    ),
+                );
             }
             let twin = tenant.add_ons.iter().take(index).find(|earlier| {
                 earlier.add_on == entry.add_on && earlier.window.overlaps(&entry.window)
             });
             if twin.is_some() {
-                self.report(&path, "overlap", format!("another entry for `{}` overlaps this one; use one entry with a quantity", entry.add_on));
+                self.report(
+                    &path,
+                    "overlap",
+                    format!(
+                        "another entry for `{}` overlaps this one; use one entry with a quantity",
+                        entry.add_on
+                    ),
+                );
             }
         }
     }
@@ -360,24 +485,50 @@ impl Check<'_> {
         for (index, entry) in tenant.overrides.iter().enumerate() {
             let path = format!("overrides[{index}]");
             match &entry.amount {
-                Some(Amount::Add(_)) => self.report(&format!("{path}.amount"), "wrong_kind", "an override replaces what the rules find; write the whole amount".into()),
+                Some(Amount::Add(_)) => self.report(
+                    &format!("{path}.amount"),
+                    "wrong_kind",
+                    "an override replaces what the rules find; write the whole amount".into(),
+                ),
                 Some(amount) => self.amount(&format!("{path}.amount"), &entry.feature, amount),
-                None => self.known(&format!("{path}.feature"), "feature", &entry.feature, &self.draft.features),
+                None => self.known(
+                    &format!("{path}.feature"),
+                    "feature",
+                    &entry.feature,
+                    &self.draft.features,
+                ),
             }
             if entry.force && entry.amount.is_none() {
-                self.report(&format!("{path}.force"), "idle_force", "a denial needs no force; leave it out, or give an amount".into());
+                self.report(
+                    &format!("{path}.force"),
+                    "idle_force",
+                    "a denial needs no force; leave it out, or give an amount".into(),
+                );
             }
             self.window(&format!("{path}.window"), &entry.window);
             let twin = tenant.overrides.iter().take(index).find(|earlier| {
                 earlier.feature == entry.feature && earlier.window.overlaps(&entry.window)
             });
             if let Some(twin) = twin {
-                self.report(&path, "overlap", format!("it overlaps the override of `{}` in `{}`; end one before the other starts", entry.feature, twin.window));
+                self.report(
+                    &path,
+                    "overlap",
+                    format!(
+                        "it overlaps the override of `{}` in `{}`; end one before the other starts",
+                        entry.feature, twin.window
+                    ),
+                );
             }
         }
     }
 
-    fn known<K: Ord + Display, V>(&mut self, path: &str, kind: &str, key: &K, all: &BTreeMap<K, V>) {
+    fn known<K: Ord + Display, V>(
+        &mut self,
+        path: &str,
+        kind: &str,
+        key: &K,
+        all: &BTreeMap<K, V>,
+    ) {
         if !all.contains_key(key) {
             let code = match kind {
                 "feature" => "unknown_feature",
@@ -399,10 +550,20 @@ impl Check<'_> {
             Chain::Circle(names) => {
                 let first = names.first().cloned().unwrap_or_default();
                 let round = names.join("` -> `");
-                self.report(&format!("{table}.{first}.{field}"), "circle", format!("it leads back to itself: `{round}` -> `{first}`; take one of these out"));
+                self.report(
+                    &format!("{table}.{first}.{field}"),
+                    "circle",
+                    format!(
+                        "it leads back to itself: `{round}` -> `{first}`; take one of these out"
+                    ),
+                );
             }
             Chain::TooDeep(name) => {
-                self.report(&format!("{table}.{name}.{field}"), "too_deep", format!("it goes down more than {DEPTH_MAX} steps; make the chain shorter"));
+                self.report(
+                    &format!("{table}.{name}.{field}"),
+                    "too_deep",
+                    format!("it goes down more than {DEPTH_MAX} steps; make the chain shorter"),
+                );
             }
         }
     }

@@ -32,13 +32,19 @@ pub struct Feature {
     #[cfg_attr(feature = "document", serde(default, skip_serializing_if = "BTreeSet::is_empty"))]
     pub integrations: BTreeSet<IntegrationKey>,
     /// Where it may be sold at all (rule 5).
-    #[cfg_attr(feature = "document", serde(default, skip_serializing_if = "Audience::is_everyone"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(default, skip_serializing_if = "Audience::is_everyone")
+    )]
     pub available_to: Audience,
     /// Whether a block over everything leaves it alone (rule 1). Think of export and billing pages.
     #[cfg_attr(feature = "document", serde(default, skip_serializing_if = "std::ops::Not::not"))]
     pub essential: bool,
     /// What to answer from a snapshot that is older than its maximum age.
-    #[cfg_attr(feature = "document", serde(default, skip_serializing_if = "WhenStale::is_default"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(default, skip_serializing_if = "WhenStale::is_default")
+    )]
     pub when_stale: WhenStale,
 }
 
@@ -117,6 +123,9 @@ pub struct Module {
     #[cfg_attr(feature = "document", serde(default, skip_serializing_if = "BTreeSet::is_empty"))]
     pub integrations: BTreeSet<IntegrationKey>,
     /// Where its features may be sold at all.
-    #[cfg_attr(feature = "document", serde(default, skip_serializing_if = "Audience::is_everyone"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(default, skip_serializing_if = "Audience::is_everyone")
+    )]
     pub available_to: Audience,
 }

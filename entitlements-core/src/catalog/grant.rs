@@ -239,7 +239,9 @@ pub(super) mod text {
         type Value = Amount;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("`true`, a whole number, `\"unlimited\"`, `\"+5\"`, a level's name or a table")
+            f.write_str(
+                "`true`, a whole number, `\"unlimited\"`, `\"+5\"`, a level's name or a table",
+            )
         }
 
         fn visit_bool<E: de::Error>(self, on: bool) -> Result<Amount, E> {

@@ -32,28 +32,76 @@ use crate::{
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Draft {
     /// Groups of features.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub modules: BTreeMap<ModuleKey, Module>,
     /// What can be used.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub features: BTreeMap<FeatureKey, Feature>,
     /// Reusable lists of grants.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub bundles: BTreeMap<BundleKey, Bundle>,
     /// What tenants subscribe to.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub plans: BTreeMap<PlanKey, Plan>,
     /// What tenants have on top.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub add_ons: BTreeMap<AddOnKey, AddOn>,
     /// What an audience gets inside a window.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub promotions: BTreeMap<PromotionKey, Promotion>,
     /// Named audiences.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub segments: BTreeMap<SegmentKey, Segment>,
     /// Named sets of countries.
-    #[cfg_attr(feature = "document", serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::document::unique_keys"))]
+    #[cfg_attr(
+        feature = "document",
+        serde(
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "crate::document::unique_keys"
+        )
+    )]
     pub regions: BTreeMap<RegionKey, Region>,
 }
 

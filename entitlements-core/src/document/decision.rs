@@ -50,7 +50,8 @@ pub enum AmountText {
 
 impl From<(&str, &str, &Decision<'_>)> for DecisionText {
     fn from((tenant, feature, decision): (&str, &str, &Decision<'_>)) -> Self {
-        let (word, mut amount, mut level, mut config) = (word(decision.verdict()), None, None, None);
+        let (word, mut amount, mut level, mut config) =
+            (word(decision.verdict()), None, None, None);
         match decision.verdict() {
             Verdict::Limit(Limit::AtMost(most)) => amount = Some(AmountText::Number(most)),
             Verdict::Limit(Limit::Unlimited) => amount = Some(AmountText::Word("unlimited".into())),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DocumentError, Located, unique_keys};
 use crate::{
-    Catalog, Draft, FeatureKey, Json, Limit, Problem, Reason, Tenant, TenantKey,
-    Timestamp, Verdict, catalog,
+    Catalog, Draft, FeatureKey, Json, Limit, Problem, Reason, Tenant, TenantKey, Timestamp,
+    Verdict, catalog,
 };
 
 /// What stands in one file.
@@ -105,7 +105,9 @@ impl Expected {
     #[must_use]
     pub fn matches(&self, verdict: Verdict<'_>) -> bool {
         match (self, verdict) {
-            (Self::Flag(allowed), Verdict::Allowed | Verdict::Denied) => *allowed == verdict.is_allowed(),
+            (Self::Flag(allowed), Verdict::Allowed | Verdict::Denied) => {
+                *allowed == verdict.is_allowed()
+            }
             (Self::Number(number), Verdict::Limit(Limit::AtMost(most))) => *number == most,
             (Self::Word(word), Verdict::Limit(Limit::Unlimited)) => word == "unlimited",
             (Self::Word(word), Verdict::Level(name)) => word == name,
@@ -133,11 +135,32 @@ impl Document {
     /// # Errors
     /// Where it cannot be read: the file, the line, the path and what was expected.
     pub fn parse(name: &str, text: &str) -> Result<Self, DocumentError> {
-        let is_json = std::path::Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
+        let is_json = std::path::Path::new(name)
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("json"));
         let tables = if is_json { json(name, text) } else { toml(name, text) }?;
-        let Tables { modules, features, bundles, plans, add_ons, promotions, segments, regions, .. } = tables;
+        let Tables {
+            modules,
+            features,
+            bundles,
+            plans,
+            add_ons,
+            promotions,
+            segments,
+            regions,
+            ..
+        } = tables;
         Ok(Self {
-            catalog: Draft { modules, features, bundles, plans, add_ons, promotions, segments, regions },
+            catalog: Draft {
+                modules,
+                features,
+                bundles,
+                plans,
+                add_ons,
+                promotions,
+                segments,
+                regions,
+            },
             tenants: tables.tenants,
             expect: tables.expect,
             name: name.into(),
@@ -173,7 +196,11 @@ impl Document {
             let offset = offset_of(tree.as_ref()?.get_ref(), path)?;
             Some(line_at(&self.text, offset))
         };
-        let place = |problem: Problem| Located { file: self.name.clone(), line: line(&problem.path), problem };
+        let place = |problem: Problem| Located {
+            file: self.name.clone(),
+            line: line(&problem.path),
+            problem,
+        };
         problems.into_iter().map(place).collect()
     }
 }
@@ -185,10 +212,13 @@ fn json(name: &str, text: &str) -> Result<Tables, DocumentError> {
         let line = Some(error.inner().line()).filter(|line| *line > 0);
         // The line stands in front; serde_json says it again at the end.
         let message = error.inner().to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.clone(), |(head, _)| head.into());
+        let message =
+            message.rsplit_once(" at line ").map_or(message.clone(), |(head, _)| head.into());
         syntax(name, line, &path, message)
     })?;
-    reader.end().map_err(|error| syntax(name, Some(error.line()), "", "there is more after the end of the document".into()))?;
+    reader.end().map_err(|error| {
+        syntax(name, Some(error.line()), "", "there is more after the end of the document".into())
+    })?;
     Ok(tables)
 }
 
@@ -205,7 +235,11 @@ fn toml(name: &str, text: &str) -> Result<Tables, DocumentError> {
 }
 
 fn syntax(file: &str, line: Option<usize>, path: &str, message: String) -> DocumentError {
-    DocumentError::Syntax(Located { file: file.into(), line, problem: Problem::new(path, "syntax", message) })
+    DocumentError::Syntax(Located {
+        file: file.into(),
+        line,
+        problem: Problem::new(path, "syntax", message),
+    })
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
@@ -238,4 +272,3 @@ fn offset_of(table: &toml::de::DeTable<'_>, path: &str) -> Option<usize> {
 fn starts_with_key(path: &str, key: &str) -> bool {
     path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
-

@@ -61,7 +61,8 @@ impl fmt::Debug for Hash {
 impl FromStr for Hash {
     type Err = DocumentError;
     fn from_str(text: &str) -> Result<Self, DocumentError> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| DocumentError::Damaged("its hash is not 64 hex digits"))?;
+        let hash = blake3::Hash::from_hex(text)
+            .map_err(|_| DocumentError::Damaged("its hash is not 64 hex digits"))?;
         Ok(Self(*hash.as_bytes()))
     }
 }
@@ -82,12 +83,20 @@ impl Snapshot {
         }
         // A checked catalog is plain data, which always has a JSON form.
         let catalog = serde_json::to_vec(self.catalog().draft()).unwrap_or_default();
-        let mut out = Vec::with_capacity(HEAD + catalog.len() + keys.len() + words.len() * 8 + views.len() * 8);
+        let mut out = Vec::with_capacity(
+            HEAD + catalog.len() + keys.len() + words.len() * 8 + views.len() * 8,
+        );
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.revision().0.to_le_bytes());
-        let counts = [catalog.len(), numbering.lengths.len(), numbering.bytes.len(), views.len(), keys.len()];
+        let counts = [
+            catalog.len(),
+            numbering.lengths.len(),
+            numbering.bytes.len(),
+            views.len(),
+            keys.len(),
+        ];
         counts.iter().for_each(|count| out.extend_from_slice(&(*count as u64).to_le_bytes()));
         out.extend_from_slice(&catalog);
         numbering.lengths.iter().for_each(|length| out.extend_from_slice(&length.to_le_bytes()));
@@ -135,7 +144,8 @@ impl Snapshot {
         let name_lengths = rest.numbers(name_count)?;
         let names = read_names(&name_lengths, rest.take(name_bytes)?)?;
         let lengths = rest.numbers(tenants.checked_mul(2).ok_or(TOO_LONG)?)?;
-        let keys = str::from_utf8(rest.take(key_bytes)?).map_err(|_| DocumentError::Damaged("a key is not text"))?;
+        let keys = str::from_utf8(rest.take(key_bytes)?)
+            .map_err(|_| DocumentError::Damaged("a key is not text"))?;
         let words = rest.words()?;
         let places = places(&lengths, keys, words, names.len())?;
         let tenant = |place: usize| {
@@ -145,7 +155,14 @@ impl Snapshot {
                 words: Words::Stored(stored(words, &facts).unwrap_or(&[])),
             }
         };
-        Ok(Self::lay_out(head.revision, Arc::new(catalog), Arc::new(names), places.len(), tenant, at))
+        Ok(Self::lay_out(
+            head.revision,
+            Arc::new(catalog),
+            Arc::new(names),
+            places.len(),
+            tenant,
+            at,
+        ))
     }
 }
 
@@ -235,7 +252,8 @@ impl<'a> Rest<'a> {
 }
 
 fn read_catalog(bytes: &[u8]) -> Result<Catalog, DocumentError> {
-    let draft: Draft = serde_json::from_slice(bytes).map_err(|_| DocumentError::Damaged("its catalog cannot be read"))?;
+    let draft: Draft = serde_json::from_slice(bytes)
+        .map_err(|_| DocumentError::Damaged("its catalog cannot be read"))?;
     Catalog::new(draft).map_err(|_| DocumentError::Damaged("its catalog is wrong"))
 }
 
@@ -261,7 +279,12 @@ fn stored<'w>(words: &'w [u8], range: &Range<u32>) -> Option<&'w [u8]> {
 }
 
 /// Where each tenant's key and facts are, all of them looked at.
-fn places(lengths: &[u32], keys: &str, words: &[u8], names: usize) -> Result<Vec<Place>, DocumentError> {
+fn places(
+    lengths: &[u32],
+    keys: &str,
+    words: &[u8],
+    names: usize,
+) -> Result<Vec<Place>, DocumentError> {
     let (pairs, _) = lengths.as_chunks();
     let (mut key_start, mut word_start) = (0_u32, 0_u32);
     let mut places: Vec<Place> = Vec::with_capacity(pairs.len());
@@ -271,7 +294,8 @@ fn places(lengths: &[u32], keys: &str, words: &[u8], names: usize) -> Result<Vec
         let word_end = word_start.checked_add(*word_len).ok_or(TOO_LONG)?;
         let key = keys.get(key_start as usize..key_end as usize).ok_or(TOO_LONG)?;
         facts.clear();
-        Words::Stored(stored(words, &(word_start..word_end)).ok_or(TOO_LONG)?).append_to(&mut facts);
+        Words::Stored(stored(words, &(word_start..word_end)).ok_or(TOO_LONG)?)
+            .append_to(&mut facts);
         if !TenantKey::is_valid(key) || key <= before {
             return Err(DocumentError::Damaged("its tenants are not in order"));
         }
@@ -335,7 +359,10 @@ mod tests {
     fn a_document_that_is_cut_off_is_refused_at_every_length() {
         let good = snapshot().encode();
         for len in 0..good.len() {
-            assert!(Snapshot::decode(&good[..len], Timestamp::from_micros(0)).is_err(), "{len} bytes");
+            assert!(
+                Snapshot::decode(&good[..len], Timestamp::from_micros(0)).is_err(),
+                "{len} bytes"
+            );
         }
     }
 

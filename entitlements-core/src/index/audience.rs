@@ -24,7 +24,10 @@ pub(crate) struct Audiences {
 enum Condition {
     Audience(Box<AudienceEntry>),
     /// Tagged, or in the audience.
-    Segment { tag: Name, audience: Option<AudienceIx> },
+    Segment {
+        tag: Name,
+        audience: Option<AudienceIx>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +125,11 @@ impl Audiences {
     }
 
     /// The next instant after `at` at which an audience changes by age.
-    pub(crate) fn age_edge_after(&self, signed_up_at: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    pub(crate) fn age_edge_after(
+        &self,
+        signed_up_at: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Timestamp {
         let Some(start) = signed_up_at else { return Timestamp::MAX };
         let next = self.ages.partition_point(|age| passed(start, *age, at));
         self.ages.get(next).map_or(Timestamp::MAX, |age| birthday(start, *age))
@@ -244,7 +251,8 @@ impl<'d> AudienceBuilder<'d> {
                 .attributes
                 .iter()
                 .map(|(key, one_of)| {
-                    let values = one_of.0.iter().map(|value| AttributeFact::pack(value, self.names));
+                    let values =
+                        one_of.0.iter().map(|value| AttributeFact::pack(value, self.names));
                     (self.names.intern(key.as_str()), values.collect())
                 })
                 .collect(),

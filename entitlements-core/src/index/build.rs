@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     Amount, BundleKey, Catalog, Draft, Enrolment, Feature, FeatureKey, FeatureKind, Grants,
-    IntegrationKey, Limit, Plan, PlanKey, Timestamp, decision::UNLIMITED, facts::Span, handle::Stamp,
+    IntegrationKey, Limit, Plan, PlanKey, Timestamp,
+    decision::UNLIMITED,
+    facts::Span,
+    handle::Stamp,
     names::{Name, Names},
 };
 
@@ -39,8 +42,14 @@ impl Index {
         let feature_keys: Vec<FeatureKey> = draft.features.keys().cloned().collect();
         let mut feature_places = HashTable::with_capacity(feature_keys.len());
         for (place, key) in feature_keys.iter().enumerate() {
-            let rehash = |place: &u16| feature_keys.get(usize::from(*place)).map_or(0, |key| hasher.hash_one(key.as_str()));
-            feature_places.insert_unique(hasher.hash_one(key.as_str()), FeatureIx::at(place).0, rehash);
+            let rehash = |place: &u16| {
+                feature_keys.get(usize::from(*place)).map_or(0, |key| hasher.hash_one(key.as_str()))
+            };
+            feature_places.insert_unique(
+                hasher.hash_one(key.as_str()),
+                FeatureIx::at(place).0,
+                rehash,
+            );
         }
         let order = order(&features);
         Self {
@@ -74,7 +83,8 @@ fn order(features: &[FeatureEntry]) -> Vec<FeatureIx> {
         while let Some(top) = path.last().copied() {
             let requires = features.get(top).map_or(&[][..], |feature| &feature.requires);
             let is_done = |place: usize| done.get(place).copied().unwrap_or(true);
-            let open = requires.iter().map(|required| required.get()).find(|place| !is_done(*place));
+            let open =
+                requires.iter().map(|required| required.get()).find(|place| !is_done(*place));
             match open {
                 Some(place) => path.push(place),
                 None => {
@@ -145,11 +155,16 @@ impl<'d> Build<'d> {
         let requires = feature.requires.iter().chain(module.into_iter().flat_map(|m| &m.requires));
         let places = requires.filter_map(|key| self.feature_places.get(key));
         let requires: BTreeSet<FeatureIx> = places.map(|place| FeatureIx::at(*place)).collect();
-        let integrations: BTreeSet<&IntegrationKey> =
-            feature.integrations.iter().chain(module.into_iter().flat_map(|m| &m.integrations)).collect();
+        let integrations: BTreeSet<&IntegrationKey> = feature
+            .integrations
+            .iter()
+            .chain(module.into_iter().flat_map(|m| &m.integrations))
+            .collect();
         let bit = |key| self.integrations.get(key).copied().unwrap_or(u16::MAX);
-        let integrations =
-            integrations.into_iter().map(|key| (self.names.intern(key.as_str()), bit(key))).collect();
+        let integrations = integrations
+            .into_iter()
+            .map(|key| (self.names.intern(key.as_str()), bit(key)))
+            .collect();
         let mut available_to = vec![self.audiences.add_deciding(&feature.available_to)];
         available_to.extend(module.map(|module| self.audiences.add_deciding(&module.available_to)));
         available_to.retain(|audience| *audience != super::AudienceIx::EVERYONE);
@@ -162,7 +177,8 @@ impl<'d> Build<'d> {
             requires: requires.into_iter().collect(),
             integrations,
             available_to,
-            module: module_place.map_or(super::NOTHING, |place| u16::try_from(place).unwrap_or(super::NOTHING)),
+            module: module_place
+                .map_or(super::NOTHING, |place| u16::try_from(place).unwrap_or(super::NOTHING)),
             essential: feature.essential,
         }
     }
@@ -184,7 +200,9 @@ impl<'d> Build<'d> {
             if let Some(place) = self.bundle_places.get(key)
                 && all.insert(BundleIx::at(*place))
             {
-                open.extend(self.draft.bundles.get(key).into_iter().flat_map(|bundle| &bundle.bundles));
+                open.extend(
+                    self.draft.bundles.get(key).into_iter().flat_map(|bundle| &bundle.bundles),
+                );
             }
         }
         Contents { own: self.sheet(grants), bundles: all.into_iter().collect() }
@@ -209,7 +227,9 @@ impl<'d> Build<'d> {
             Amount::Set(Limit::AtMost(amount)) => Give::Set(*amount),
             Amount::Add(amount) => Give::Add(*amount),
             Amount::Level(level) => {
-                let KindEntry::Level { first, count } = *self.kinds.get(feature)? else { return None };
+                let KindEntry::Level { first, count } = *self.kinds.get(feature)? else {
+                    return None;
+                };
                 let own = self.levels.get(first as usize..(first + count) as usize)?;
                 let name = self.names.intern(level.as_str());
                 let rank = own.iter().position(|one| *one == name)?;
@@ -248,7 +268,9 @@ impl<'d> Build<'d> {
     fn plan_edges(&self, key: &PlanKey) -> Vec<Timestamp> {
         let (mut edges, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![key]);
         while let Some(key) = open.pop() {
-            let Some(plan) = self.draft.plans.get(key).filter(|_| seen.insert(key)) else { continue };
+            let Some(plan) = self.draft.plans.get(key).filter(|_| seen.insert(key)) else {
+                continue;
+            };
             edges.extend(plan.versions.iter().filter_map(|version| version.existing_from));
             open.extend(&plan.extends);
             open.extend(plan.versions.iter().filter_map(|version| version.extends.as_ref()));
@@ -280,8 +302,11 @@ impl<'d> Build<'d> {
 
     fn promotions(&mut self) -> Vec<PromotionEntry> {
         let draft = self.draft;
-        let groups: BTreeSet<_> =
-            draft.promotions.values().filter_map(|promotion| promotion.exclusive_group.as_ref()).collect();
+        let groups: BTreeSet<_> = draft
+            .promotions
+            .values()
+            .filter_map(|promotion| promotion.exclusive_group.as_ref())
+            .collect();
         let groups: BTreeMap<_, u16> = groups.into_iter().zip(0..).collect();
         let mut entries = Vec::with_capacity(draft.promotions.len());
         for (key, promotion) in &draft.promotions {
@@ -292,7 +317,10 @@ impl<'d> Build<'d> {
                 audience: self.audiences.add(&promotion.audience),
                 by_request: matches!(promotion.enrolment, Enrolment::ByRequest { .. }),
                 priority: promotion.priority,
-                group: promotion.exclusive_group.as_ref().and_then(|group| groups.get(group).copied()),
+                group: promotion
+                    .exclusive_group
+                    .as_ref()
+                    .and_then(|group| groups.get(group).copied()),
             });
         }
         entries
@@ -310,12 +338,22 @@ impl<'d> Build<'d> {
             }
         };
         let draft = self.draft;
-        draft.features.keys().enumerate().for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.feature));
+        draft
+            .features
+            .keys()
+            .enumerate()
+            .for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.feature));
         draft.plans.keys().enumerate().for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.plan));
         draft.add_ons.keys().enumerate().for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.add_on));
-        draft.promotions.keys().enumerate().for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.promotion));
+        draft
+            .promotions
+            .keys()
+            .enumerate()
+            .for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.promotion));
         draft.modules.keys().enumerate().for_each(|(i, k)| mean(k.as_str(), i, |m| &mut m.module));
-        self.integrations.iter().for_each(|(k, i)| mean(k.as_str(), usize::from(*i), |m| &mut m.integration));
+        self.integrations
+            .iter()
+            .for_each(|(k, i)| mean(k.as_str(), usize::from(*i), |m| &mut m.integration));
         meanings
     }
 }

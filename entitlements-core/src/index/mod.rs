@@ -17,10 +17,10 @@ pub(crate) use self::{
     sheet::{Give, SheetGrant, SheetIx},
 };
 use crate::{
-    handle::Stamp,
     AddOnKey, BundleKey, FeatureKey, PlanKey, PromotionKey, Source, SourceKind, Timestamp,
     decision::{Answer, NO_BUNDLE},
     facts::Span,
+    handle::Stamp,
     names::{Name, Names},
 };
 
@@ -197,7 +197,9 @@ impl Index {
     #[inline]
     pub(crate) fn find_feature(&self, key: &str) -> Option<FeatureIx> {
         let hash = self.hasher.hash_one(key);
-        let same = |place: &u16| self.feature_keys.get(usize::from(*place)).is_some_and(|k| k.as_str() == key);
+        let same = |place: &u16| {
+            self.feature_keys.get(usize::from(*place)).is_some_and(|k| k.as_str() == key)
+        };
         self.feature_places.find(hash, same).map(|place| FeatureIx(*place))
     }
 

@@ -32,7 +32,9 @@ impl Naive {
 
 pub fn decide(draft: &Draft, tenant: Option<&Tenant>, feature: &str, at: Timestamp) -> Naive {
     let Some(tenant) = tenant else { return Naive::denied(Reason::UnknownTenant, None) };
-    let Ok(key) = FeatureKey::new(feature) else { return Naive::denied(Reason::UnknownFeature, None) };
+    let Ok(key) = FeatureKey::new(feature) else {
+        return Naive::denied(Reason::UnknownFeature, None);
+    };
     World { draft, tenant, at }.decide(&key)
 }
 
@@ -76,7 +78,8 @@ impl World<'_> {
         let mut owners = BTreeSet::new();
         for block in self.tenant.blocks.iter().filter(|block| block.window.contains(self.at)) {
             let all = block.features.is_empty() && block.modules.is_empty();
-            let in_module = feature.module.as_ref().is_some_and(|module| block.modules.contains(module));
+            let in_module =
+                feature.module.as_ref().is_some_and(|module| block.modules.contains(module));
             if (all && !feature.essential) || block.features.contains(key) || in_module {
                 owners.insert(block.owner.clone());
             }
@@ -84,12 +87,14 @@ impl World<'_> {
         if let Some(owner) = owners.first() {
             return Naive::denied(Reason::Blocked, Some(format!("block:{owner}")));
         }
-        let word = self.tenant.overrides.iter().find(|o| o.feature == *key && o.window.contains(self.at));
+        let word =
+            self.tenant.overrides.iter().find(|o| o.feature == *key && o.window.contains(self.at));
         if word.is_some_and(|word| word.amount.is_none()) {
             return Naive::denied(Reason::DeniedByOverride, Some(format!("override:{key}")));
         }
         let force = word.is_some_and(|word| word.force);
-        let sold = self.is_in(&feature.available_to) && module.is_none_or(|m| self.is_in(&m.available_to));
+        let sold =
+            self.is_in(&feature.available_to) && module.is_none_or(|m| self.is_in(&m.available_to));
         if !force && !sold {
             return Naive::denied(Reason::NotAvailable, None);
         }
@@ -104,15 +109,26 @@ impl World<'_> {
             return Naive::denied(Reason::Exhausted, Some(source));
         }
         if !force {
-            let both = feature.integrations.iter().chain(module.iter().flat_map(|m| &m.integrations));
-            let missing = both.collect::<BTreeSet<_>>().into_iter().find(|i| !self.tenant.integrations.contains(*i));
+            let both =
+                feature.integrations.iter().chain(module.iter().flat_map(|m| &m.integrations));
+            let missing = both
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .find(|i| !self.tenant.integrations.contains(*i));
             if let Some(missing) = missing {
-                return Naive::denied(Reason::MissingIntegration, Some(format!("integration:{missing}")));
+                return Naive::denied(
+                    Reason::MissingIntegration,
+                    Some(format!("integration:{missing}")),
+                );
             }
             let both = feature.requires.iter().chain(module.iter().flat_map(|m| &m.requires));
-            let missing = both.collect::<BTreeSet<_>>().into_iter().find(|f| !self.decide(f).is_allowed());
+            let missing =
+                both.collect::<BTreeSet<_>>().into_iter().find(|f| !self.decide(f).is_allowed());
             if let Some(missing) = missing {
-                return Naive::denied(Reason::MissingPrerequisite, Some(format!("feature:{missing}")));
+                return Naive::denied(
+                    Reason::MissingPrerequisite,
+                    Some(format!("feature:{missing}")),
+                );
             }
         }
         let answer = if amount == Amount::On { "allowed".into() } else { amount.to_string() };
@@ -122,7 +138,8 @@ impl World<'_> {
     fn combine(&self, key: &FeatureKey, kind: &FeatureKind) -> Option<(Amount, Reason, String)> {
         let mut found = self.found(key);
         found.sort_by(|a, b| {
-            (a.layer, a.depth, &a.key, &a.via, a.version).cmp(&(b.layer, b.depth, &b.key, &b.via, b.version))
+            (a.layer, a.depth, &a.key, &a.via, a.version)
+                .cmp(&(b.layer, b.depth, &b.key, &b.via, b.version))
         });
         let first = found.first()?;
         let (amount, winner) = match kind {
@@ -145,7 +162,8 @@ impl World<'_> {
                         Limit::AtMost(u64::try_from(sum).unwrap())
                     }
                 };
-                let winner = largest.and_then(|largest| found.iter().find(|f| set(f) == Some(largest)));
+                let winner =
+                    largest.and_then(|largest| found.iter().find(|f| set(f) == Some(largest)));
                 (Amount::Set(total), winner.unwrap_or(first))
             }
             FeatureKind::Level { levels } => {
@@ -177,7 +195,11 @@ impl World<'_> {
         for source in self.sources() {
             let mut add = |via: Option<&BundleKey>, grants: &Grants| {
                 for grant in grants.iter().filter(|g| g.feature == *key && self.is_in(&g.only)) {
-                    let depth = if source.layer == 0 { (source.distance, via.is_some()) } else { (0, false) };
+                    let depth = if source.layer == 0 {
+                        (source.distance, via.is_some())
+                    } else {
+                        (0, false)
+                    };
                     all.push(Found {
                         layer: source.layer,
                         depth,
@@ -199,13 +221,25 @@ impl World<'_> {
 
     fn sources(&self) -> Vec<Source> {
         let mut sources = Vec::new();
-        for subscription in self.tenant.subscriptions.iter().filter(|s| s.window.contains(self.at)) {
-            let (mut next, mut distance, mut seen) = (Some(subscription.plan.clone()), 0, BTreeSet::new());
+        for subscription in self.tenant.subscriptions.iter().filter(|s| s.window.contains(self.at))
+        {
+            let (mut next, mut distance, mut seen) =
+                (Some(subscription.plan.clone()), 0, BTreeSet::new());
             while let Some(key) = next {
-                let (version, extends, bundles, own) = self.version(&key, subscription.window.start());
+                let (version, extends, bundles, own) =
+                    self.version(&key, subscription.window.start());
                 // A bundle counts once for a subscription, where it is nearest.
-                let bundles: BTreeSet<_> = self.expand(&bundles).into_iter().filter(|b| seen.insert(b.clone())).collect();
-                sources.push(Source { layer: 0, distance, key: key.to_string(), quantity: 1, version, own, bundles });
+                let bundles: BTreeSet<_> =
+                    self.expand(&bundles).into_iter().filter(|b| seen.insert(b.clone())).collect();
+                sources.push(Source {
+                    layer: 0,
+                    distance,
+                    key: key.to_string(),
+                    quantity: 1,
+                    version,
+                    own,
+                    bundles,
+                });
                 next = extends;
                 distance += 1;
             }
@@ -226,7 +260,11 @@ impl World<'_> {
         let mut running = Vec::new();
         for (key, promotion) in &self.draft.promotions {
             let enrolled = promotion.enrolment == Enrolment::Automatic
-                || self.tenant.enrolments.iter().any(|e| e.promotion == *key && e.window.contains(self.at));
+                || self
+                    .tenant
+                    .enrolments
+                    .iter()
+                    .any(|e| e.promotion == *key && e.window.contains(self.at));
             if promotion.window.contains(self.at) && self.is_in(&promotion.audience) && enrolled {
                 running.push((key, promotion));
                 if let Some(group) = &promotion.exclusive_group {
@@ -259,13 +297,24 @@ impl World<'_> {
             version.from <= subscribed || version.existing_from.is_some_and(|from| from <= self.at)
         });
         match reached.max_by_key(|version| version.from) {
-            Some(version) => (Reverse(version.from), version.extends.clone(), version.bundles.clone(), version.grants.clone()),
-            None => (Reverse(Timestamp::MIN), plan.extends.clone(), plan.bundles.clone(), plan.grants.clone()),
+            Some(version) => (
+                Reverse(version.from),
+                version.extends.clone(),
+                version.bundles.clone(),
+                version.grants.clone(),
+            ),
+            None => (
+                Reverse(Timestamp::MIN),
+                plan.extends.clone(),
+                plan.bundles.clone(),
+                plan.grants.clone(),
+            ),
         }
     }
 
     fn expand(&self, bundles: &BTreeSet<BundleKey>) -> BTreeSet<BundleKey> {
-        let inner = bundles.iter().flat_map(|bundle| self.expand(&self.draft.bundles[bundle].bundles));
+        let inner =
+            bundles.iter().flat_map(|bundle| self.expand(&self.draft.bundles[bundle].bundles));
         bundles.iter().cloned().chain(inner).collect()
     }
 
@@ -275,7 +324,10 @@ impl World<'_> {
             .tenant
             .add_ons
             .iter()
-            .filter(|e| e.window.contains(self.at) && self.is_in(&self.draft.add_ons[&e.add_on].available_to))
+            .filter(|e| {
+                e.window.contains(self.at)
+                    && self.is_in(&self.draft.add_ons[&e.add_on].available_to)
+            })
             .collect();
         able.sort_by_key(|entry| (entry.window.start(), entry.add_on.clone(), entry.window.end()));
         let excludes = |a: &AddOnKey, b: &AddOnKey| {
@@ -294,7 +346,8 @@ impl World<'_> {
             if rest.len() == standing.len() {
                 return rest;
             }
-            let fell: Vec<_> = standing.iter().filter(|e| !rest.iter().any(|r| std::ptr::eq(*r, **e))).collect();
+            let fell: Vec<_> =
+                standing.iter().filter(|e| !rest.iter().any(|r| std::ptr::eq(*r, **e))).collect();
             able.retain(|entry| !fell.iter().any(|fallen| std::ptr::eq(**fallen, *entry)));
         }
     }
@@ -311,7 +364,8 @@ impl World<'_> {
     }
 
     fn status(&self) -> Status {
-        let mut now = self.tenant.subscriptions.iter().filter(|s| s.window.contains(self.at)).peekable();
+        let mut now =
+            self.tenant.subscriptions.iter().filter(|s| s.window.contains(self.at)).peekable();
         if now.peek().is_some() {
             return if now.all(|s| s.trial) { Status::Trial } else { Status::Active };
         }
@@ -321,11 +375,18 @@ impl World<'_> {
 
     fn is_in(&self, audience: &Audience) -> bool {
         let tenant = self.tenant;
-        let subscribed = |plan: &PlanKey| tenant.subscriptions.iter().any(|s| s.plan == *plan && s.window.contains(self.at));
-        let in_region = |key: &entitlements_core::RegionKey| tenant.country.as_ref().is_some_and(|c| self.draft.regions[key].countries.contains(c));
+        let subscribed = |plan: &PlanKey| {
+            tenant.subscriptions.iter().any(|s| s.plan == *plan && s.window.contains(self.at))
+        };
+        let in_region = |key: &entitlements_core::RegionKey| {
+            tenant.country.as_ref().is_some_and(|c| self.draft.regions[key].countries.contains(c))
+        };
         let in_segment = |key: &entitlements_core::SegmentKey| {
             tenant.segments.contains(key)
-                || self.draft.segments[key].audience.as_ref().is_some_and(|audience| self.is_in(audience))
+                || self.draft.segments[key]
+                    .audience
+                    .as_ref()
+                    .is_some_and(|audience| self.is_in(audience))
         };
         let aged = audience.age.is_none_or(|age| {
             let Some(start) = tenant.signed_up_at else { return false };
@@ -338,7 +399,8 @@ impl World<'_> {
             && (audience.any.is_empty() || audience.any.iter().any(|inner| self.is_in(inner)))
             && audience.not.as_ref().is_none_or(|inner| !self.is_in(inner))
             && (audience.plan.is_empty() || audience.plan.iter().any(subscribed))
-            && (audience.country.is_empty() || tenant.country.as_ref().is_some_and(|c| audience.country.contains(c)))
+            && (audience.country.is_empty()
+                || tenant.country.as_ref().is_some_and(|c| audience.country.contains(c)))
             && (audience.region.is_empty() || audience.region.iter().any(in_region))
             && (audience.segment.is_empty() || audience.segment.iter().any(in_segment))
             && (audience.status.is_empty() || audience.status.contains(&self.status()))

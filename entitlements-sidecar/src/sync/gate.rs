@@ -99,7 +99,7 @@ impl Gate {
     ///
     /// # Errors
     /// Says what is wrong with the disk's content. What can be served all the same comes along.
-    pub(crate) fn boot(&mut self, now: Timestamp) -> (Option<Admitted>, Vec<Refusal>) {
+    pub(crate) fn boot(&mut self) -> (Option<Admitted>, Vec<Refusal>) {
         let mut refusals = Vec::new();
         match self.disk.read_keys() {
             Ok(None) => return (None, refusals),
@@ -113,7 +113,8 @@ impl Gate {
         candidates
             .sort_by_key(|(_, verified)| (verified.header().epoch, verified.header().revision));
         while let Some((slot, verified)) = candidates.pop() {
-            match verified.decode(now) {
+            // Served at once; upkeep prepares the answers a moment later.
+            match verified.open() {
                 Err(error) => refusals.push(error.into()),
                 Ok(snapshot) => {
                     let admitted = self.booted(slot, &verified, snapshot, !refusals.is_empty());
@@ -384,7 +385,7 @@ mod tests {
         let super::super::disk::Stored::Whole(mark) = disk.read_mark().unwrap() else { panic!() };
         assert_eq!(mark.high.as_ref().unwrap().revision, Revision(6));
         let mut after = Gate::new(Trust::new(key(1).public(), "default"), disk, mark);
-        let (booted, refusals) = after.boot(AT);
+        let (booted, refusals) = after.boot();
         let booted = booted.unwrap();
         assert_eq!((seats(&booted.snapshot), booted.damaged), ("20".into(), false));
         assert!(refusals.is_empty());

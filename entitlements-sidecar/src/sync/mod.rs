@@ -96,7 +96,7 @@ impl Sync {
             );
         }
         let now = serving.clock.now();
-        let (admitted, refusals) = gate.boot(now.at);
+        let (admitted, refusals) = gate.boot();
         for refusal in &refusals {
             refused(&serving, refusal, "on disk");
         }
@@ -227,8 +227,8 @@ impl Upkeep {
     /// When some tenant's answers change next. Not more often than each second.
     fn next_edge(&self) -> Duration {
         let now = self.serving.clock.now().at;
-        let edge = self.serving.pin().next_change(now);
-        edge.map_or(REFRESH_LAST, |edge| edge.since(now)).clamp(REFRESH_FIRST, REFRESH_LAST)
+        let edge = self.serving.pin().prepared_until();
+        edge.since(now).clamp(REFRESH_FIRST, REFRESH_LAST)
     }
 
     async fn refresh(&self) {

@@ -200,7 +200,7 @@ fn stored(words: &[u64], start: u32) -> &[u64] {
 }
 
 const BRANCH: usize = 64;
-/// How many tenants a page has when it is laid out anew, and at which average it is laid out again.
+/// How many tenants a page has when it is laid out, and the most it may have on average.
 const PAGE_TENANTS: usize = 256;
 const PAGE_TENANTS_MAX: usize = 4 * PAGE_TENANTS;
 
@@ -302,9 +302,9 @@ impl Pages {
         self.branches.iter().flat_map(|branch| branch.iter()).map(|page| &**page)
     }
 
-    /// Whether so many tenants have come that pages should be laid out anew.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.tenants > (self.mask + 1) * PAGE_TENANTS_MAX
+    /// Whether so many more tenants find room. More would crowd pages, whose places are small numbers.
+    pub(crate) fn has_room_for(&self, more: usize) -> bool {
+        self.tenants + more <= (self.mask + 1) * PAGE_TENANTS_MAX
     }
 
     /// Changes the page of a hash, on a copy.

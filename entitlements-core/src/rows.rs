@@ -26,6 +26,8 @@ impl RowId {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     chunks: Vec<Arc<Chunk>>,
+    /// How many of them were made when everything was compiled.
+    compiled: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -38,7 +40,7 @@ struct Chunk {
 
 /// The most rows of a chunk that is still added to by small changes; it is copied each time.
 const OPEN_ROWS: usize = 64;
-/// The most chunks before rows are better made anew.
+/// The most chunks that small changes may add before rows are better made anew.
 const CHUNKS_MAX: usize = 1_024;
 
 impl Chunk {
@@ -72,7 +74,12 @@ impl Rows {
 
     /// Whether so many small changes have piled up that rows should be made anew.
     pub(crate) fn is_scattered(&self) -> bool {
-        self.chunks.len() > CHUNKS_MAX
+        self.chunks.len() > self.compiled + CHUNKS_MAX
+    }
+
+    /// The same, as the whole of what was compiled.
+    pub(crate) fn compiled(self) -> Self {
+        Self { compiled: self.chunks.len(), ..self }
     }
 
     /// How many bytes it takes.
@@ -127,6 +134,9 @@ impl RowsBuilder {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, answers: &[Answer]) -> RowId {
+        if answers.is_empty() {
+            return RowId::NONE;
+        }
         let start = self.cells.len();
         if start >= (usize::from(u16::MAX) - 1) * self.columns.len() || !self.add(answers) {
             self.cells.truncate(start);

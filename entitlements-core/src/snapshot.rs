@@ -76,7 +76,7 @@ impl Snapshot {
         let pages = Pages::new(count, tenant, |page| {
             prepare.iter_mut().for_each(|prepare| prepare.page(page));
         });
-        let rows = prepare.map(Prepare::finish).unwrap_or_default();
+        let rows = prepare.map(Prepare::finish).unwrap_or_default().compiled();
         Self { revision, catalog, index, pages, rows }
     }
 
@@ -89,6 +89,10 @@ impl Snapshot {
         changed: impl IntoIterator<Item = (&'t TenantKey, Option<&'t Tenant>)>,
         at: Timestamp,
     ) -> Self {
+        let changed: Vec<_> = changed.into_iter().collect();
+        if !self.pages.has_room_for(changed.len()) {
+            return self.with_many(revision, &changed, at);
+        }
         let mut next = Self { revision, ..self.clone() };
         let mut prepare = Prepare::on(self, at);
         let mut words = Vec::new();
@@ -109,11 +113,41 @@ impl Snapshot {
             });
         }
         next.rows = prepare.finish();
-        if next.pages.is_crowded() || next.rows.is_scattered() {
-            next.laid_out_again(at)
-        } else {
-            next
+        if next.rows.is_scattered() { next.laid_out_again(at) } else { next }
+    }
+
+    /// The same with more tenants than its pages were made for: all are laid out anew.
+    fn with_many(
+        &self,
+        revision: Revision,
+        changed: &[(&TenantKey, Option<&Tenant>)],
+        at: Timestamp,
+    ) -> Self {
+        // Of two words about one key the later counts.
+        let last: HashMap<&str, Option<&Tenant>, RandomState> =
+            changed.iter().map(|(key, tenant)| (key.as_str(), *tenant)).collect();
+        let (mut words, mut arriving) = (Vec::new(), Vec::new());
+        for (key, tenant) in &last {
+            let start = words.len();
+            if let Some(tenant) = tenant {
+                facts::pack(tenant, &self.index.names, &mut words);
+                arriving.push((*key, start..words.len()));
+            }
         }
+        let kept: Vec<_> = self.tenants().filter(|view| !last.contains_key(view.key())).collect();
+        let tenant =
+            |place: usize| match (kept.get(place), arriving.get(place.wrapping_sub(kept.len()))) {
+                (Some(view), _) => {
+                    Arriving { key: view.key(), words: Words::Packed(view.facts().words()) }
+                }
+                (None, Some((key, range))) => {
+                    Arriving { key, words: Words::Packed(words.get(range.clone()).unwrap_or(&[])) }
+                }
+                (None, None) => Arriving { key: "", words: Words::Packed(&[]) },
+            };
+        let count = kept.len() + arriving.len();
+        let (catalog, names) = (self.catalog.clone(), self.index.names.clone());
+        Self::lay_out(revision, catalog, names, count, tenant, Some(at))
     }
 
     /// The same tenants under another catalog. Facts stay where they are; each distinct profile is
@@ -124,7 +158,7 @@ impl Snapshot {
         let mut prepare = Prepare::new(&index, at);
         let mut pages = self.pages.clone();
         pages.edit_all(|page| prepare.page(page));
-        let rows = prepare.finish();
+        let rows = prepare.finish().compiled();
         Self { revision, catalog, index, pages, rows }
     }
 

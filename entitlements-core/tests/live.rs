@@ -130,6 +130,60 @@ fn many_tenants_come_and_go_one_by_one() {
     assert_eq!(current.tenants().count(), left + 1);
 }
 
+#[test]
+fn many_tenants_come_at_once() {
+    let first = snapshot(0);
+    let tenant = first.tenant("t").unwrap().tenant();
+    let key = |i: usize| entitlements_core::TenantKey::new(&format!("many-{i}")).unwrap();
+    let keys: Vec<_> = (0..100_000).map(key).collect();
+    let gone = entitlements_core::TenantKey::new("t").unwrap();
+    let changed =
+        keys.iter().map(|key| (key, Some(&tenant))).chain([(&keys[7], None), (&gone, None)]);
+    let many = first.with_tenants(Revision(2), changed, AT);
+    assert_eq!(many.tenant_count(), 99_999);
+    assert!(!many.check("t", "a", AT).is_allowed());
+    for (i, key) in keys.iter().enumerate() {
+        assert_eq!(many.check(key.as_str(), "a", AT).is_allowed(), i != 7, "{i}");
+        assert_eq!(
+            many.tenant(key.as_str()).map(|view| view.key().to_owned()),
+            (i != 7).then(|| key.to_string())
+        );
+    }
+}
+
+#[test]
+fn amounts_of_every_tenant_may_differ() {
+    let text = "[features.a]\nkind = { limit = { unit = \"seat\" } }";
+    let document = Document::parse("w.toml", text).unwrap();
+    let tenant = |amount: u64| entitlements_core::Tenant {
+        overrides: vec![entitlements_core::Override {
+            feature: entitlements_core::FeatureKey::new("a").unwrap(),
+            amount: Some(entitlements_core::Amount::Set(entitlements_core::Limit::AtMost(amount))),
+            window: entitlements_core::Window::ALWAYS,
+            force: false,
+            author: None,
+            note: None,
+        }],
+        ..Default::default()
+    };
+    let key = |i: u64| entitlements_core::TenantKey::new(&format!("t{i}")).unwrap();
+    let tenants: Vec<_> = (1..2_000).map(|i| (key(i), tenant(i))).collect();
+    let catalog = Arc::new(document.check().unwrap());
+    let mut all = Snapshot::compile(
+        Revision(1),
+        catalog,
+        tenants.iter().map(|(key, tenant)| (key, tenant)),
+        AT,
+    );
+    for i in (1..2_000).step_by(7) {
+        all = all.with_tenants(Revision(i), [(&key(i), Some(&tenant(i + 5_000)))], AT);
+    }
+    for i in 1..2_000 {
+        let expected = if i % 7 == 1 { i + 5_000 } else { i };
+        assert_eq!(all.check(key(i).as_str(), "a", AT).verdict().to_string(), expected.to_string());
+    }
+}
+
 #[cfg(feature = "watch")]
 mod watch {
     use std::{fs, sync::mpsc, time::Duration};

@@ -26,14 +26,21 @@ impl Display for CatalogErrors {
 
 impl std::error::Error for CatalogErrors {}
 
-/// The most features a catalog may have; a snapshot numbers them in two bytes.
-const FEATURES_MAX: usize = 10_000;
+/// The most entries a table may have; a snapshot numbers them in two bytes.
+const ENTRIES_MAX: usize = 10_000;
+
+/// The most audiences a catalog may have, those inside others included. The same reason.
+const AUDIENCES_MAX: usize = 50_000;
+
+/// The most entries of one kind that a tenant may have.
+const TENANT_ENTRIES_MAX: usize = crate::facts::ENTRIES_MAX;
 
 /// The most steps that requiring, including or extending may go down. It bounds recursion.
 const DEPTH_MAX: usize = 64;
 
 pub(super) fn catalog(draft: &Draft) -> Vec<Problem> {
-    let mut check = Check { draft, problems: Vec::new() };
+    let mut check = Check { draft, problems: Vec::new(), audiences: 0 };
+    check.sizes();
     check.features();
     check.modules();
     check.bundles();
@@ -42,11 +49,12 @@ pub(super) fn catalog(draft: &Draft) -> Vec<Problem> {
     check.promotions();
     check.segments();
     check.regions();
+    check.audience_count();
     check.problems
 }
 
 pub(super) fn tenant(draft: &Draft, tenant: &Tenant) -> Vec<Problem> {
-    let mut check = Check { draft, problems: Vec::new() };
+    let mut check = Check { draft, problems: Vec::new(), audiences: 0 };
     check.tenant(tenant);
     check.problems
 }
@@ -54,18 +62,42 @@ pub(super) fn tenant(draft: &Draft, tenant: &Tenant) -> Vec<Problem> {
 struct Check<'d> {
     draft: &'d Draft,
     problems: Vec<Problem>,
+    audiences: usize,
 }
 
 impl Check<'_> {
-    fn features(&mut self) {
-        if self.draft.features.len() > FEATURES_MAX {
-            let count = self.draft.features.len();
-            self.report(
-                "features",
-                "too_many",
-                format!("{count} features; a catalog holds at most {FEATURES_MAX}"),
-            );
+    fn sizes(&mut self) {
+        let draft = self.draft;
+        let tables = [
+            ("features", draft.features.len()),
+            ("modules", draft.modules.len()),
+            ("bundles", draft.bundles.len()),
+            ("plans", draft.plans.len()),
+            ("add_ons", draft.add_ons.len()),
+            ("promotions", draft.promotions.len()),
+            ("segments", draft.segments.len()),
+            ("regions", draft.regions.len()),
+        ];
+        for (table, count) in tables {
+            self.at_most(table, count, ENTRIES_MAX);
         }
+        let modules = draft.modules.values().flat_map(|module| &module.integrations);
+        let features = draft.features.values().flat_map(|feature| &feature.integrations);
+        let integrations: BTreeSet<_> = modules.chain(features).collect();
+        self.at_most("integrations", integrations.len(), ENTRIES_MAX);
+    }
+
+    fn audience_count(&mut self) {
+        self.at_most("audiences", self.audiences, AUDIENCES_MAX);
+    }
+
+    fn at_most(&mut self, path: &str, count: usize, most: usize) {
+        if count > most {
+            self.report(path, "too_many", format!("there are {count}; at most {most} fit"));
+        }
+    }
+
+    fn features(&mut self) {
         for (key, feature) in &self.draft.features {
             let path = format!("features.{key}");
             self.feature_kind(&format!("{path}.kind"), &feature.kind);
@@ -367,6 +399,7 @@ impl Check<'_> {
 
     fn audience(&mut self, path: &str, audience: &Audience) {
         audience.walk(path, &mut |path, audience| {
+            self.audiences += 1;
             for plan in &audience.plan {
                 self.known(&format!("{path}.plan"), "plan", plan, &self.draft.plans);
             }
@@ -411,6 +444,19 @@ impl Check<'_> {
     }
 
     fn tenant(&mut self, tenant: &Tenant) {
+        let lists = [
+            ("segments", tenant.segments.len()),
+            ("integrations", tenant.integrations.len()),
+            ("attributes", tenant.attributes.len()),
+            ("subscriptions", tenant.subscriptions.len()),
+            ("add_ons", tenant.add_ons.len()),
+            ("enrolments", tenant.enrolments.len()),
+            ("overrides", tenant.overrides.len()),
+            ("blocks", tenant.blocks.len()),
+        ];
+        for (list, count) in lists {
+            self.at_most(list, count, TENANT_ENTRIES_MAX);
+        }
         for (index, subscription) in tenant.subscriptions.iter().enumerate() {
             let path = format!("subscriptions[{index}]");
             self.known(&format!("{path}.plan"), "plan", &subscription.plan, &self.draft.plans);

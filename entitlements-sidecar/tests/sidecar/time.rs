@@ -7,7 +7,8 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::support::{
-    CATALOG, PATIENCE, Pair, catalog_with_promotion_until, catalog_with_seats, now,
+    CATALOG, PATIENCE, Pair, catalog_with_promotion_from, catalog_with_promotion_until,
+    catalog_with_seats, now,
 };
 
 const BULK: &str = "/ofrep/v1/evaluate/flags";
@@ -31,6 +32,21 @@ async fn a_promotion_ends_to_the_microsecond_while_the_admin_is_gone() {
     }
     let answer = pair.web.check("acme", "seats").await;
     assert_eq!(answer["valid_until"], until.to_string());
+    pair.sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_promotion_starts_to_the_microsecond_while_the_admin_is_gone() {
+    let from = now().plus(Duration::from_secs(3_600));
+    let pair = Pair::ready(&catalog_with_promotion_from(from)).await;
+    pair.upstream.kill().await;
+    for (at, amount) in [(from.minus(Duration::from_micros(1)), 15), (from, 20)] {
+        let body = json!({ "tenant": "acme", "feature": "seats", "at": at.to_string() });
+        let answer = pair.web.post("/v1/check", &body.to_string()).await.json();
+        assert_eq!(answer["amount"], amount, "at {at}");
+    }
+    let answer = pair.web.check("acme", "seats").await;
+    assert_eq!(answer["valid_until"], from.to_string());
     pair.sidecar.stop().await;
 }
 

@@ -62,6 +62,13 @@ pub(crate) fn catalog_with_promotion_until(until: Timestamp) -> String {
     )
 }
 
+/// The catalog, with five more seats from an instant on.
+pub(crate) fn catalog_with_promotion_from(from: Timestamp) -> String {
+    format!(
+        "{CATALOG}\n[promotions.spring]\nwindow = {{ from = {from} }}\ngrants = {{ seats = \"+5\" }}\n"
+    )
+}
+
 pub(crate) fn config(data: &Path, admin: &str) -> Config {
     Config {
         listen: ([127, 0, 0, 1], 0).into(),

@@ -15,7 +15,7 @@ use entitlements_admin::{
     after_help = "First steps:
   entitlements-admin catalog check catalog.toml    find every mistake, change nothing
   entitlements-admin catalog import catalog.toml   make it the catalog in force
-  entitlements-admin serve                         start; the first time it prints a token
+  entitlements-admin serve                         start; the first time it prints a key
   curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7400/v1/tenants
 
 Exit codes: 0 done, 1 it failed, 64 the command line is wrong."
@@ -33,7 +33,7 @@ pub(crate) enum Command {
   entitlements-admin serve --listen 127.0.0.1:0 --data /var/lib/entitlements
   entitlements-admin serve --listen 0.0.0.0:7400 --allow-remote   (behind a proxy that speaks TLS)
 
-The first start makes the data folder, its signing keys, and an admin token, which it prints once.
+The first start makes the data folder, its signing keys, and an admin key, which it prints once.
 Give `trust.pub` from the data folder to every sidecar. SIGINT or SIGTERM ends it in order.")]
     Serve(ServeArguments),
     /// Check or import a catalog
@@ -55,15 +55,15 @@ A scenario is a catalog with tenants and `[[expect]]` tables:
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Make, list or revoke access tokens, while the control plane is not running
+    /// Make, list or revoke service keys, while the control plane is not running
     #[command(
         subcommand,
         after_help = "Example:
-  entitlements-admin token create --scope sync --label \"sidecar in Frankfurt\"
+  entitlements-admin key create --scope sync --label \"sidecar in Frankfurt\"
 
-While it runs, do the same over HTTP: POST /v1/tokens."
+While it runs, do the same over HTTP: POST /v1/keys."
     )]
-    Token(TokenCommand),
+    Key(KeyCommand),
     /// Look after the audit
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -104,10 +104,11 @@ over HTTP:
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and print it, once
+pub(crate) enum KeyCommand {
+    /// Make a key and print it, once
     Create {
-        /// What it opens: `admin` everything, `read` what changes nothing, `sync` only sidecars' sync
+        /// What it opens: `admin` everything but approving, `read` what changes nothing, `sync`
+        /// only sidecars' sync, `product` answers and usage, `ingest` only usage, `partner` its tenants
         #[arg(long)]
         scope: Scope,
         /// Who uses it, for people
@@ -116,12 +117,12 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         folder: Folder,
     },
-    /// List tokens, without their secrets
+    /// List keys, without their secrets
     List {
         #[command(flatten)]
         folder: Folder,
     },
-    /// Make a token useless
+    /// Make a key useless
     Revoke {
         /// Its id: the eight letters and digits after `ent_`
         id: String,
@@ -144,6 +145,10 @@ pub(crate) struct Folder {
     /// The folder with the database and the keys
     #[arg(long, value_name = "FOLDER", default_value = "./entitlements-data")]
     data: PathBuf,
+    /// A PostgreSQL database that several control planes may share, as
+    /// `postgres://user:password@host/database`; without it, a file in the data folder
+    #[arg(long, value_name = "URL", env = "ENTITLEMENTS_DATABASE", hide_env_values = true)]
+    database: Option<String>,
     /// What the snapshots are for; a sidecar of another environment refuses them
     #[arg(long, value_name = "NAME", default_value = "default")]
     environment: String,
@@ -151,8 +156,8 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn config(self) -> Result<Config, Failure> {
-        let Self { data, environment } = self;
-        let config = Config { data, environment, ..Config::default() };
+        let Self { data, database, environment } = self;
+        let config = Config { data, database, environment, ..Config::default() };
         config.check()?;
         Ok(config)
     }

@@ -2,13 +2,19 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use crate::store::Database;
+
 /// How a control plane is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where it listens. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// The folder that holds its database and keys. Only one process may use it at a time.
+    /// The folder that holds its keys, and its database where it has one of its own. Only one
+    /// process may use it at a time.
     pub data: PathBuf,
+    /// A `PostgreSQL` database, as `postgres://user:password@host/database`, that several control
+    /// planes may share. Absent: a file in the data folder.
+    pub database: Option<String>,
     /// What its snapshots are for. A sidecar of another environment refuses them.
     pub environment: String,
     /// Whether it may listen where other machines reach it.
@@ -22,6 +28,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             data: PathBuf::from("./entitlements-data"),
+            database: None,
             environment: "default".into(),
             allow_remote: false,
             max_age_s: 300,
@@ -50,6 +57,15 @@ impl Config {
                 self.listen
             )));
         }
+        if let Some(url) = &self.database
+            && !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
+        {
+            return Err(ConfigError(
+                "`--database` is not an address of PostgreSQL: write it as \
+                 `postgres://user@host/database`, or leave it out for a file in the data folder"
+                    .into(),
+            ));
+        }
         let environment = &self.environment;
         let letters =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
@@ -68,6 +84,20 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+/// The file in the data folder.
+pub const DATABASE_FILE: &str = "entitlements.db";
+
+impl Config {
+    /// Where its store is.
+    #[must_use]
+    pub fn store(&self) -> Database {
+        match &self.database {
+            None => Database::Sqlite(self.data.join(DATABASE_FILE)),
+            Some(url) => Database::Postgres(url.clone()),
+        }
     }
 }
 

@@ -5,20 +5,33 @@ use crate::app::Error;
 /// 32 letters and digits that nobody confuses: five bits each.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// The public part of a token: 8 letters and digits.
+/// The public part of a service key: 8 letters and digits.
 ///
 /// # Errors
 /// Where the operating system has no randomness.
-pub(crate) fn token_id() -> Result<String, Error> {
+pub(crate) fn key_id() -> Result<String, Error> {
     Ok(text(&bytes::<8>()?))
 }
 
-/// The secret part of a token: 52 letters and digits, 260 bits.
+/// What a request is called: 16 letters and digits.
 ///
 /// # Errors
 /// Where the operating system has no randomness.
-pub(crate) fn token_secret() -> Result<String, Error> {
+pub(crate) fn request_id() -> Result<String, Error> {
+    Ok(text(&bytes::<16>()?))
+}
+
+/// 32 random bytes as 52 letters and digits.
+///
+/// # Errors
+/// Where the operating system has no randomness.
+pub(crate) fn secret() -> Result<String, Error> {
     Ok(text(&bytes::<52>()?))
+}
+
+/// Letters and digits for bytes, one for each: five bits of it count.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 
 /// A seed for a signing key.
@@ -34,8 +47,4 @@ fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::Unavailable(format!("no randomness: {error}")))?;
     Ok(bytes)
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }

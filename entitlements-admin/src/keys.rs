@@ -19,6 +19,22 @@ pub(crate) struct Keys {
     pub(crate) publisher: SigningKey,
 }
 
+impl Keys {
+    /// A secret for something that a request makes: 52 letters and digits that nobody can guess
+    /// without the publisher key, and always the same for the same request.
+    pub(crate) fn derived_secret(&self, actor: &str, request: &str, id: &str) -> String {
+        let seed = self.publisher.to_bytes();
+        let mut hasher = blake3::Hasher::new_derive_key("entitlements 2026 secrets of requests");
+        for part in [&seed[..], actor.as_bytes(), request.as_bytes(), id.as_bytes()] {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        let mut bytes = [0; 52];
+        hasher.finalize_xof().fill(&mut bytes);
+        ids::text(&bytes)
+    }
+}
+
 /// Reads the keys; makes those that are missing where `may_create`. Writes `trust.pub` anew.
 pub(crate) fn open(data: &Path, may_create: bool) -> Result<Keys, String> {
     let folder = data.join("keys");

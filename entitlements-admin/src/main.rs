@@ -36,7 +36,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             tools::catalog_import(&file, &folder.config()?)
         }
         Command::Scenario { files } => tools::scenario(&files),
-        Command::Token(command) => tools::token(command),
+        Command::Key(command) => tools::key(command),
         Command::Audit(command) => tools::audit(command),
         Command::Schema { of } => tools::schema(of),
     }

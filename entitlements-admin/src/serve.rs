@@ -26,8 +26,8 @@ fn announce(running: &Running, data: &std::path::Path) {
     println!("entitlements-admin listens on http://{}", running.addr());
     println!("data folder: {}", data.display());
     println!("trust (for sidecars, also in trust.pub): {}", running.trust());
-    if let Some(token) = running.first_token() {
-        println!("admin token (shown only this once): {token}");
+    if let Some(key) = running.first_key() {
+        println!("admin key (shown only this once): {key}");
     }
 }
 

@@ -8,11 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use entitlements_core::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::{Actor, App, Command, Live, Parts},
+    app::{Actor, App, Command, Live, NewKey, Parts},
     clock::Clock,
     config::{Config, ConfigError},
     http,
@@ -43,9 +42,9 @@ pub enum StartError {
         /// What is wrong.
         why: String,
     },
-    /// The first token could not be made.
-    #[error("cannot make the first access token: {0}")]
-    Token(#[from] crate::app::Error),
+    /// The first key could not be made.
+    #[error("cannot make the first service key: {0}")]
+    Key(#[from] crate::app::Error),
 }
 
 /// The control plane.
@@ -53,7 +52,7 @@ pub enum StartError {
 pub struct Admin;
 
 impl Admin {
-    /// Opens the data folder, without listening: for the command line and for tests.
+    /// Opens the data folder, without listening: for the command line and for tests. It blocks.
     ///
     /// # Errors
     /// Where the folder cannot be used. The text says why.
@@ -68,15 +67,19 @@ impl Admin {
     /// # Errors
     /// Where it cannot be started. The text says why.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let app = Self::open(&config)?;
         let listen = config.listen;
+        let opening = tokio::task::spawn_blocking(move || Self::open(&config));
+        let app = opening.await.map_err(|error| StartError::Listen {
+            listen,
+            why: format!("opening was broken off: {error}"),
+        })??;
         let refused = |error: io::Error| StartError::Listen { listen, why: listen_problem(&error) };
-        // First the port, then the token: it is shown only once, and not to nobody.
+        // First the port, then the key: it is shown only once, and not to nobody.
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let addr = listener.local_addr().map_err(refused)?;
-        let first_token = first_token(&app).await?;
+        let first_key = first_key(&app).await?;
         let server = http::listen::Server::start(listener, app.clone());
-        Ok(Running { app, addr, first_token, server })
+        Ok(Running { app, addr, first_key, server })
     }
 }
 
@@ -85,7 +88,7 @@ impl Admin {
 pub struct Running {
     app: App,
     addr: SocketAddr,
-    first_token: Option<String>,
+    first_key: Option<String>,
     server: http::listen::Server,
 }
 
@@ -96,10 +99,10 @@ impl Running {
         self.addr
     }
 
-    /// The admin token that was made because there was none. It cannot be shown again.
+    /// The admin key that was made because nobody could get in. It cannot be shown again.
     #[must_use]
-    pub fn first_token(&self) -> Option<&str> {
-        self.first_token.as_deref()
+    pub fn first_key(&self) -> Option<&str> {
+        self.first_key.as_deref()
     }
 
     /// The application: everything that the HTTP API does, in the process.
@@ -128,14 +131,20 @@ impl Running {
 fn open(config: &Config) -> Result<App, String> {
     let data = &config.data;
     fs::create_dir_all(data).map_err(|error| folder_problem(&error))?;
-    let lock = lock(&data.join("lock"))?;
+    // A file is for one process; a server has room for several.
+    let lock = match &config.database {
+        None => Some(lock(&data.join("lock"))?),
+        Some(_) => None,
+    };
     let clock = Clock::default();
-    let now = clock.now();
-    let (store, live) = open_store(&data.join("entitlements.db"), now)?;
+    let live = Arc::new(Live::new(clock.clone()).map_err(|error| error.to_string())?);
+    let follower = Arc::clone(&live);
+    let store = Store::open(config.store(), clock.now(), move |store| follower.follow(store))
+        .map_err(|error: OpenError| error.to_string())?;
     let keys = claim(&store, config)?;
     let epoch = store
         .read_blocking(|store| {
-            live.load(store, now)?;
+            live.load(store)?;
             store.epoch()
         })
         .map_err(|error| error.to_string())?;
@@ -149,14 +158,6 @@ fn open(config: &Config) -> Result<App, String> {
         max_age_s: config.max_age_s,
         lock,
     }))
-}
-
-fn open_store(path: &Path, now: Timestamp) -> Result<(Store, Arc<Live>), String> {
-    let live = Arc::new(Live::new(now).map_err(|error| error.to_string())?);
-    let follower = Arc::clone(&live);
-    let store = Store::open(path, now, move |revision, changes| follower.apply(revision, changes))
-        .map_err(|error: OpenError| error.to_string())?;
-    Ok((store, live))
 }
 
 /// Takes the folder for this process. The operating system gives it back when the process ends.
@@ -179,39 +180,42 @@ fn lock(path: &Path) -> Result<File, String> {
 /// Makes sure that database, keys and environment belong together.
 fn claim(store: &Store, config: &Config) -> Result<Keys, String> {
     let text = |error: ReadError| error.to_string();
-    let (environment, root) = store
-        .read_blocking(|store| Ok((store.meta("environment")?, store.meta("root_public")?)))
-        .map_err(text)?;
-    if let Some(known) = environment.filter(|known| *known != config.environment) {
+    let known = store.claim("environment", &config.environment).map_err(text)?;
+    if known != config.environment {
         return Err(format!(
             "it belongs to environment `{known}`, not `{}`: set `--environment {known}` or use \
              another folder",
             config.environment
         ));
     }
+    let root = store.read_blocking(|store| store.meta("root_public")).map_err(text)?;
     let keys = keys::open(&config.data, root.is_none())?;
     let public = keys::trust(&keys);
-    match root {
-        Some(known) if known != public => Err(format!(
+    let known = store.claim("root_public", &public).map_err(text)?;
+    if known == public {
+        return Ok(keys);
+    }
+    let keys = config.data.join("keys");
+    Err(match config.database {
+        None => format!(
             "`keys/root.key` is not the key that this database was made with ({known}): put that \
              one back"
-        )),
-        Some(_) => Ok(keys),
-        None => {
-            store.meta_put("environment", &config.environment).map_err(text)?;
-            store.meta_put("root_public", &public).map_err(text)?;
-            Ok(keys)
-        }
-    }
+        ),
+        Some(_) => format!(
+            "`{}` does not hold the key that this database was made with ({known}): copy the \
+             folder `keys` of the control plane that uses it already",
+            keys.display()
+        ),
+    })
 }
 
-async fn first_token(app: &App) -> Result<Option<String>, StartError> {
-    if app.tokens().iter().any(|token| token.scope == Scope::Admin) {
+async fn first_key(app: &App) -> Result<Option<String>, StartError> {
+    if app.somebody_gets_in().await? {
         return Ok(None);
     }
-    let command = Command::CreateToken { scope: Scope::Admin, label: "first token".into() };
+    let command = Command::CreateKey(NewKey::new(Scope::Admin, "first key"));
     let outcome = app.execute(&Actor::local("first start"), command).await?;
-    Ok(outcome.token.map(|token| token.text))
+    Ok(outcome.secret)
 }
 
 fn folder_problem(error: &io::Error) -> String {

@@ -8,7 +8,7 @@ use std::{
 
 use entitlements_admin::{
     Admin, Config,
-    app::{Actor, App, Command, Error},
+    app::{Actor, App, Command, Error, NewKey},
     http::SchemaDocument,
 };
 use entitlements_core::{
@@ -16,7 +16,7 @@ use entitlements_core::{
     scenario,
 };
 
-use crate::cli::{AuditCommand, Failure, TokenCommand};
+use crate::cli::{AuditCommand, Failure, KeyCommand};
 
 /// Finds every mistake in files.
 pub(crate) fn catalog_check(files: &[PathBuf]) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ pub(crate) fn catalog_import(file: &Path, config: &Config) -> Result<(), Failure
     let tenants = document.tenants.len();
     let command =
         Command::ImportAll { draft: Box::new(document.catalog), tenants: document.tenants };
-    let outcome = with_app(config, async |app| app.execute(&local(), command).await)?;
+    let outcome = with_app(config, async |app| app.execute(local(), command).await)?;
     for warning in &outcome.warnings {
         eprintln!("warning: {warning}");
     }
@@ -79,32 +79,26 @@ pub(crate) fn scenario(files: &[PathBuf]) -> Result<(), Failure> {
     }
 }
 
-/// Makes, lists or revokes access tokens.
-pub(crate) fn token(command: TokenCommand) -> Result<(), Failure> {
+/// Makes, lists or revokes service keys.
+pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
     match command {
-        TokenCommand::Create { scope, label, folder } => {
-            let command = Command::CreateToken { scope, label };
+        KeyCommand::Create { scope, label, folder } => {
+            let command = Command::CreateKey(NewKey::new(scope, label));
             let outcome =
-                with_app(&folder.config()?, async |app| app.execute(&local(), command).await)?;
-            if let Some(token) = outcome.token {
-                println!("{}", token.text);
+                with_app(&folder.config()?, async |app| app.execute(local(), command).await)?;
+            if let Some(text) = outcome.secret {
+                println!("{text}");
             }
         }
-        TokenCommand::List { folder } => {
-            for token in with_app(&folder.config()?, async |app| Ok(app.tokens()))? {
-                println!(
-                    "{}  {:5}  {}  {}",
-                    token.id,
-                    token.scope.code(),
-                    token.created_at,
-                    token.label
-                );
+        KeyCommand::List { folder } => {
+            for (id, key, _) in with_app(&folder.config()?, async |app| app.keys().await)? {
+                println!("{id}  {:7}  {}  {}", key.scope.code(), key.created_at, key.label);
             }
         }
-        TokenCommand::Revoke { id, folder } => {
-            let command = Command::RevokeToken { id: id.clone() };
-            with_app(&folder.config()?, async |app| app.execute(&local(), command).await)?;
-            println!("token {id} is revoked");
+        KeyCommand::Revoke { id, folder } => {
+            let command = Command::RevokeKey { id: id.clone() };
+            with_app(&folder.config()?, async |app| app.execute(local(), command).await)?;
+            println!("key {id} is revoked");
         }
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! Everything that can be asked to change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use entitlements_core::{Draft, Problem, Revision, Tenant, TenantKey};
+use entitlements_core::{Draft, Problem, Revision, Tenant, TenantKey, Timestamp};
 
-use crate::workflow::Scope;
+use crate::workflow::{Permission, Scope};
 
 /// Something to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +44,34 @@ pub enum Command {
         /// The tenants. Others stay as they are.
         tenants: BTreeMap<TenantKey, Tenant>,
     },
-    /// Make an access token.
-    CreateToken {
-        /// What it opens.
-        scope: Scope,
-        /// Who uses it, for people.
-        label: String,
-    },
-    /// Make an access token useless.
-    RevokeToken {
+    /// Make a service key.
+    CreateKey(NewKey),
+    /// Make a service key useless.
+    RevokeKey {
         /// Its id.
         id: String,
     },
+}
+
+/// A service key to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// What it opens.
+    pub scope: Scope,
+    /// Who uses it, for people.
+    pub label: String,
+    /// From when on it opens nothing.
+    pub expires_at: Option<Timestamp>,
+    /// The tenants that it is for; all where there are none.
+    pub tenants: BTreeSet<TenantKey>,
+}
+
+impl NewKey {
+    /// For all tenants and for good.
+    #[must_use]
+    pub fn new(scope: Scope, label: impl Into<String>) -> Self {
+        Self { scope, label: label.into(), expires_at: None, tenants: BTreeSet::new() }
+    }
 }
 
 impl Command {
@@ -68,8 +84,20 @@ impl Command {
             Self::PutTenant { .. } => "put_tenant",
             Self::DeleteTenant { .. } => "delete_tenant",
             Self::BulkTenants { .. } => "bulk_tenants",
-            Self::CreateToken { .. } => "create_token",
-            Self::RevokeToken { .. } => "revoke_token",
+            Self::CreateKey(_) => "create_key",
+            Self::RevokeKey { .. } => "revoke_key",
+        }
+    }
+
+    /// What it takes to give it.
+    #[must_use]
+    pub const fn needs(&self) -> Permission {
+        match self {
+            Self::ImportCatalog { .. } | Self::ImportAll { .. } => Permission::PublishCatalog,
+            Self::PutTenant { .. } | Self::DeleteTenant { .. } | Self::BulkTenants { .. } => {
+                Permission::WriteTenants
+            }
+            Self::CreateKey(_) | Self::RevokeKey { .. } => Permission::ManageKeys,
         }
     }
 }
@@ -102,27 +130,22 @@ impl Expected {
 }
 
 /// What came of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The commit.
     pub revision: Revision,
     /// What is odd about it and did not stop it.
     pub warnings: Vec<Problem>,
-    /// The token that was made. Its text is never shown again.
-    pub token: Option<NewToken>,
+    /// The id of what was made.
+    pub id: Option<String>,
+    /// The text that its owner must keep: it is never shown again.
+    pub secret: Option<String>,
+    /// Whether it had been done before, by the same request.
+    pub repeated: bool,
 }
 
-/// A token as its owner gets it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewToken {
-    /// Its public part.
-    pub id: String,
-    /// All of it, the secret included.
-    pub text: String,
-}
-
-impl std::fmt::Debug for NewToken {
+impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NewToken({})", self.id)
+        write!(f, "Outcome({} {:?} {:?})", self.revision, self.id, self.warnings)
     }
 }

@@ -2,8 +2,10 @@
 
 use entitlements_core::Problem;
 
-use super::Access;
-use crate::store::{Conflict, ReadError};
+use crate::{
+    store::{Conflict, ReadError},
+    workflow::Permission,
+};
 
 /// Why the application did not do what it was asked.
 ///
@@ -11,15 +13,16 @@ use crate::store::{Conflict, ReadError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody knows who is asking.
-    #[error("send an access token: `Authorization: Bearer ent_…`")]
+    #[error("send a service key: `Authorization: Bearer ent_…`, or sign in")]
     Unauthenticated,
-    /// The token does not open this.
-    #[error("this takes {}, your token is for `{has}`", needs.people())]
+    /// The key has expired.
+    #[error("the key has expired: ask for a new one")]
+    Expired,
+    /// Whoever asks may not do this.
+    #[error("this takes {}", needs.people())]
     Forbidden {
         /// What it takes.
-        needs: Access,
-        /// What the token has.
-        has: &'static str,
+        needs: Permission,
     },
     /// There is no such thing.
     #[error("{0}")]
@@ -27,6 +30,9 @@ pub enum Error {
     /// It is no longer what the caller thinks it is.
     #[error("{0}; read it again, and send the change with its new revision")]
     Conflict(Box<Conflict>),
+    /// The request's name was used for another one.
+    #[error("{0}")]
+    KeyReused(String),
     /// It cannot be done as things stand.
     #[error("{0}")]
     Refused(String),

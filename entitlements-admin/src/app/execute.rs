@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use entitlements_core::{Catalog, Draft, Problem, Revision, Tenant, TenantKey, Timestamp};
+use entitlements_core::{Catalog, Draft, Problem, Revision, Tenant, TenantKey};
 
-use super::{Access, Actor, App, Command, Error, Expected, NewToken, Outcome};
+use super::{App, Call, Command, Error, Expected, NewKey, Outcome};
 use crate::{
     ids,
-    store::{CommitError, Conflict, Stored, Subject},
-    workflow::{self, Changeset, Origin, Token, tokens},
+    store::{CommitError, Committed, Conflict, Stored},
+    workflow::{self, Answer, Changeset, Key, Kind, ObjectId, Origin, key},
 };
 
 /// How often a command is decided anew because something else was committed in between.
@@ -17,82 +17,121 @@ const TRIES_MAX: usize = 32;
 /// How many findings in existing tenants an import tells of.
 const WARNINGS_MAX: usize = 200;
 
-/// A decision, not yet committed.
-struct Decided {
-    changes: Changeset,
-    warnings: Vec<Problem>,
-    token: Option<NewToken>,
-}
-
-impl From<Changeset> for Decided {
-    fn from(changes: Changeset) -> Self {
-        Self { changes, warnings: Vec::new(), token: None }
-    }
-}
-
 impl App {
     /// Does what a command asks for, and says at which revision it was done.
     ///
     /// Where something else was committed in between, the command is decided anew on what is there
-    /// now. A caller who said what it expects gets a conflict once that is no longer so.
+    /// now. A caller who said what it expects gets a conflict once that is no longer so. A request
+    /// that was done before is not done again, but answered the same.
     ///
     /// # Errors
     /// Where nothing was changed, and why.
-    pub async fn execute(&self, actor: &Actor, command: Command) -> Result<Outcome, Error> {
-        actor.may(Access::Admin)?;
+    pub async fn execute(&self, call: impl Into<Call>, command: Command) -> Result<Outcome, Error> {
+        let call = call.into();
+        call.actor.may(command.needs())?;
+        if let Some(done) = self.done_before(&call).await? {
+            return Ok(self.outcome(&call, command.code(), done));
+        }
         let prepared = Prepared::new(command)?;
         for _ in 0..TRIES_MAX {
-            let origin =
-                Origin { actor: actor.name().into(), command: prepared.code, at: self.now() };
-            let decided = self.decide(origin, &prepared).await?;
-            let subject = decided.changes.subject.clone();
-            match self.store().commit(decided.changes).await {
-                Ok(revision) => {
+            let origin = call.origin(prepared.code, self.now());
+            let changes = self.decide(&call, origin, &prepared).await?;
+            let subject = changes.subject.clone();
+            match self.store().commit(changes).await {
+                Ok(done) => {
+                    let (revision, actor) = (done.revision.0, &call.actor);
                     self.metrics().committed(prepared.code);
-                    tracing::info!(revision = revision.0, %actor, command = prepared.code, subject);
-                    let Decided { warnings, token, .. } = decided;
-                    return Ok(Outcome { revision, warnings, token });
+                    tracing::info!(revision, %actor, command = prepared.code, subject);
+                    return Ok(self.outcome(&call, prepared.code, done));
                 }
-                Err(CommitError::Conflict(_)) => {}
+                Err(CommitError::Conflict(_)) => self.catch_up().await?,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(Error::Busy)
     }
 
-    async fn decide(&self, origin: Origin, command: &Prepared) -> Result<Decided, Error> {
+    /// What came of the same request, where it was done already.
+    async fn done_before(&self, call: &Call) -> Result<Option<Committed>, Error> {
+        let Some(wanted) = call.idempotency.clone() else { return Ok(None) };
+        let (actor, name) = (call.actor.name().to_owned(), wanted.key.clone());
+        let found = self.store().read(move |store| store.repeated(&actor, &wanted)).await?;
+        match found {
+            None => Ok(None),
+            Some(Ok((revision, answer))) => {
+                Ok(Some(Committed { revision, answer, repeated: true }))
+            }
+            Some(Err(())) => Err(CommitError::KeyReused(name).into()),
+        }
+    }
+
+    fn outcome(&self, call: &Call, command: &str, done: Committed) -> Outcome {
+        let Committed { revision, answer: Answer { id, warnings }, repeated } = done;
+        let secret = match (command, &id) {
+            ("create_key", Some(id)) => Some(key::text(id, &self.secret_of(call, id))),
+            _ => None,
+        };
+        Outcome { revision, warnings, id, secret, repeated }
+    }
+
+    /// The secret of something that this request makes. It is drawn from a key that only the
+    /// control plane has, so that the same request is answered the same without keeping it.
+    fn secret_of(&self, call: &Call, id: &str) -> String {
+        let request = call.idempotency.as_ref().map_or("", |name| &name.key);
+        self.0.publisher.derived_secret(call.actor.name(), request, id)
+    }
+
+    async fn decide(
+        &self,
+        call: &Call,
+        origin: Origin,
+        command: &Prepared,
+    ) -> Result<Changeset, Error> {
         match &command.work {
             Work::Catalog { catalog, tenants, expected } => {
                 self.decide_import(origin, catalog, tenants, *expected).await
             }
             Work::Tenant { key, tenant, expected } => {
-                let present = self.present_tenant(key, *expected).await?;
+                let present = self.present(ObjectId::tenant(key.as_str()), *expected).await?;
                 let (catalog, read) = self.catalog_now();
                 let current = present.map(|row| row.revision);
-                let tenant = Tenant::clone(tenant);
-                workflow::tenants::put(origin, (&catalog, read), current, key.clone(), tenant)
-                    .map(Decided::from)
+                workflow::tenants::put(origin, (&catalog, read), current, key, tenant)
                     .map_err(Error::InvalidTenants)
             }
             Work::Delete { key, expected } => {
-                let present = self.present_tenant(key, *expected).await?;
+                let present = self.present(ObjectId::tenant(key.as_str()), *expected).await?;
                 let present = present
                     .ok_or_else(|| Error::NotFound(format!("there is no tenant `{key}`")))?;
-                Ok(workflow::tenants::delete(origin, present.revision, key.clone()).into())
+                Ok(workflow::tenants::delete(origin, present.revision, key))
             }
             Work::Tenants(tenants) => {
                 let current = self.tenant_revisions(tenants).await?;
                 let (catalog, read) = self.catalog_now();
-                let tenants = BTreeMap::clone(tenants);
+                let tenants = Arc::clone(tenants);
                 // Many tenants take a while to check: not on the threads that serve others.
-                apart(move || workflow::tenants::bulk(origin, (&catalog, read), &current, tenants))
+                apart(move || workflow::tenants::bulk(origin, (&catalog, read), &current, &tenants))
                     .await?
-                    .map(Decided::from)
                     .map_err(Error::InvalidTenants)
             }
-            Work::Token { scope, label } => decide_token(origin, *scope, label.clone()),
-            Work::Revoke(id) => Ok(tokens::revoke(origin, id.clone()).into()),
+            Work::NewKey(wanted) => self.decide_key(call, origin, wanted),
+            Work::Revoke(id) => {
+                let object = ObjectId::new(Kind::Key, id.as_str());
+                let present = self.present(object, Expected::Any).await?;
+                let present =
+                    present.ok_or_else(|| Error::NotFound(format!("there is no key `{id}`")))?;
+                Ok(key::revoke(origin, id, present.revision))
+            }
         }
+    }
+
+    fn decide_key(&self, call: &Call, origin: Origin, wanted: &NewKey) -> Result<Changeset, Error> {
+        let id = ids::key_id()?;
+        let secret = self.secret_of(call, &id);
+        let NewKey { scope, label, expires_at, tenants } = wanted.clone();
+        let (created_at, created_by) = (origin.at, origin.actor.clone());
+        let principal = origin.principal.clone();
+        let made = Key { scope, label, created_at, created_by, principal, expires_at, tenants };
+        key::create(origin, &id, &made, &secret).map_err(Error::InvalidInput)
     }
 
     async fn decide_import(
@@ -101,20 +140,22 @@ impl App {
         catalog: &Arc<Catalog>,
         tenants: &Arc<BTreeMap<TenantKey, Tenant>>,
         expected: Expected,
-    ) -> Result<Decided, Error> {
-        let present = self.store().read(|store| store.catalog()).await?;
-        let current = present.as_ref().map(|row| row.revision);
-        met(expected, present, || Subject::Catalog)?;
+    ) -> Result<Changeset, Error> {
+        let present = self.present(ObjectId::catalog(), expected).await?;
         let problems = workflow::catalog::tenant_problems(catalog, tenants);
         if !problems.is_empty() {
             return Err(Error::InvalidTenants(problems));
         }
         let revisions = self.tenant_revisions(tenants).await?;
-        let mut changes = workflow::catalog::import(origin, current, Arc::clone(catalog));
-        changes.tenants = workflow::tenants::replacing(&revisions, BTreeMap::clone(tenants));
-        let mut warnings = self.import_warnings(Arc::clone(catalog), Arc::clone(tenants)).await?;
-        warnings.truncate(WARNINGS_MAX);
-        Ok(Decided { changes, warnings, token: None })
+        let current = present.map(|row| row.revision);
+        let mut changes = workflow::catalog::replace(origin, current, catalog)
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        changes.writes.extend(
+            workflow::tenants::replacing_all(&revisions, tenants).map_err(Error::InvalidTenants)?,
+        );
+        changes.answer.warnings =
+            self.import_warnings(Arc::clone(catalog), Arc::clone(tenants)).await?;
+        Ok(changes)
     }
 
     /// What means nothing under a new catalog in the tenants that stay as they are.
@@ -128,42 +169,64 @@ impl App {
             let stay = pin.tenants().filter(|view| !replaced.contains_key(view.key()));
             workflow::catalog::warnings(&catalog, stay.map(|view| (view.key(), view.tenant())))
         };
-        apart(find).await
+        Ok(at_most(apart(find).await?, WARNINGS_MAX))
     }
 
     /// The catalog in force and its revision.
     ///
     /// The revision is read first: it is never newer than the catalog, and where it is older, the
     /// commit sees that and the command is decided anew.
-    fn catalog_now(&self) -> (Arc<Catalog>, Revision) {
+    fn catalog_now(&self) -> (Arc<Catalog>, Option<Revision>) {
         let revision = self.live().catalog_revision();
         (Arc::clone(self.live().pin().catalog()), revision)
     }
 
-    async fn present_tenant(
+    /// What is there of an object, where it is what the caller expects.
+    pub(super) async fn present(
         &self,
-        key: &TenantKey,
+        id: ObjectId,
         expected: Expected,
     ) -> Result<Option<Stored>, Error> {
-        let wanted = key.clone();
-        let present = self.store().read(move |store| store.tenant(wanted.as_str())).await?;
-        met(expected, present.clone(), || Subject::Tenant(key.clone()))?;
-        Ok(present)
+        let wanted = id.clone();
+        let present = self.store().read(move |store| store.object(&wanted)).await?;
+        if expected.is_met_by(present.as_ref().map(|row| row.revision)) {
+            return Ok(present);
+        }
+        let expected = match expected {
+            Expected::At(revision) => Some(revision),
+            Expected::Any | Expected::Absent | Expected::Present => None,
+        };
+        Err(Error::Conflict(Box::new(Conflict { subject: id, expected, present })))
     }
 
     async fn tenant_revisions(
         &self,
         tenants: &Arc<BTreeMap<TenantKey, Tenant>>,
-    ) -> Result<BTreeMap<TenantKey, Revision>, Error> {
+    ) -> Result<BTreeMap<String, Revision>, Error> {
         let tenants = Arc::clone(tenants);
-        Ok(self.store().read(move |store| store.tenant_revisions(tenants.keys())).await?)
+        let read = move |store: &crate::store::Reading<'_>| {
+            store.revisions(Kind::Tenant, tenants.keys().map(TenantKey::as_str))
+        };
+        Ok(self.store().read(read).await?)
     }
 }
 
 /// Does something on a thread of its own.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(super) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     let failed = |error: tokio::task::JoinError| Error::Unavailable(error.to_string());
     tokio::task::spawn_blocking(work).await.map_err(failed)
+}
+
+/// The first of many findings, and how many more there are.
+fn at_most(mut problems: Vec<Problem>, most: usize) -> Vec<Problem> {
+    if let Some(more) = problems.len().checked_sub(most).filter(|more| *more > 0) {
+        problems.truncate(most);
+        let message = format!("there are {more} more of these");
+        problems.push(Problem { path: String::new(), code: "more".into(), message });
+    }
+    problems
 }
 
 /// A command whose own input is right, whatever the store holds.
@@ -177,7 +240,7 @@ enum Work {
     Tenant { key: TenantKey, tenant: Box<Tenant>, expected: Expected },
     Delete { key: TenantKey, expected: Expected },
     Tenants(Arc<BTreeMap<TenantKey, Tenant>>),
-    Token { scope: workflow::Scope, label: String },
+    NewKey(NewKey),
     Revoke(String),
 }
 
@@ -200,45 +263,19 @@ impl Prepared {
             Command::PutTenant { key, tenant, expected } => Work::Tenant { key, tenant, expected },
             Command::DeleteTenant { key, expected } => Work::Delete { key, expected },
             Command::BulkTenants { tenants } => Work::Tenants(Arc::new(tenants)),
-            Command::CreateToken { scope, label } => Work::Token { scope, label },
-            Command::RevokeToken { id } => Work::Revoke(id),
+            Command::CreateKey(wanted) => Work::NewKey(wanted),
+            Command::RevokeKey { id } => Work::Revoke(id),
         };
         Ok(Self { code, work })
     }
-}
-
-fn decide_token(origin: Origin, scope: workflow::Scope, label: String) -> Result<Decided, Error> {
-    let (id, secret) = (ids::token_id()?, ids::token_secret()?);
-    let created_at: Timestamp = origin.at;
-    let secret_hash = tokens::secret_hash(&secret);
-    let token = Token { id: id.clone(), scope, label, secret_hash, created_at };
-    let changes = tokens::create(origin, token).map_err(Error::InvalidInput)?;
-    let text = tokens::text(&id, &secret);
-    Ok(Decided { changes, warnings: Vec::new(), token: Some(NewToken { id, text }) })
-}
-
-/// Goes on where what is there is what the caller expects.
-fn met(
-    expected: Expected,
-    present: Option<Stored>,
-    subject: impl FnOnce() -> Subject,
-) -> Result<(), Error> {
-    if expected.is_met_by(present.as_ref().map(|row| row.revision)) {
-        return Ok(());
-    }
-    let expected = match expected {
-        Expected::At(revision) => Some(revision),
-        Expected::Any | Expected::Absent | Expected::Present => None,
-    };
-    Err(Error::Conflict(Box::new(Conflict { subject: subject(), expected, present })))
 }
 
 impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Conflict(conflict) => Self::Conflict(conflict),
-            CommitError::LastAdminToken => Self::Refused(error.to_string()),
-            CommitError::UnknownToken(_) => Self::NotFound(error.to_string()),
+            CommitError::LastSuperAdmin => Self::Refused(error.to_string()),
+            CommitError::KeyReused(_) => Self::KeyReused(error.to_string()),
             CommitError::Unavailable(_) | CommitError::Broken(_) => {
                 Self::Unavailable(error.to_string())
             }

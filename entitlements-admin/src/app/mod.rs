@@ -14,14 +14,14 @@ use std::{
 };
 
 use entitlements_core::{
-    Decision, Entitlements, Explanation, FeatureKey, Pin, Revision, Timestamp,
+    Decision, Entitlements, Explanation, FeatureKey, Pin, Revision, TenantKey, Timestamp,
 };
 use tokio::sync::watch;
 
 pub(crate) use self::live::Live;
 pub use self::{
-    access::{Access, Actor},
-    command::{Command, Expected, NewToken, Outcome},
+    access::{Access, Actor, Call},
+    command::{Command, Expected, NewKey, Outcome},
     error::Error,
     sync::{Basis, Change, Publication},
 };
@@ -29,12 +29,9 @@ use crate::{
     clock::Clock,
     keys::Keys,
     metrics::Metrics,
-    store::{AuditEntry, AuditFault, Store, Stored, TenantRow, Verified},
-    workflow::Token,
+    store::{AuditEntry, AuditFault, Listed, Store, Stored, Verified},
+    workflow::{Key, Kind, ObjectId, doors},
 };
-
-/// The longest documents that a list of audit entries shows, in characters.
-const AUDIT_TEXT_CHARS_MAX: u32 = 16 * 1024;
 
 /// The application. Clones are handles to the same one.
 #[derive(Clone)]
@@ -46,6 +43,7 @@ struct Inner {
     clock: Clock,
     metrics: Metrics,
     publisher: sync::Publisher,
+    key_uses: access::KeyUses,
     stopping: watch::Sender<bool>,
     /// Held as long as the data folder is ours.
     lock: Mutex<Option<File>>,
@@ -60,7 +58,7 @@ pub(crate) struct Parts {
     pub(crate) environment: String,
     pub(crate) epoch: u64,
     pub(crate) max_age_s: u32,
-    pub(crate) lock: File,
+    pub(crate) lock: Option<File>,
 }
 
 impl fmt::Debug for App {
@@ -84,8 +82,9 @@ impl App {
             clock: parts.clock,
             metrics: Metrics::new(),
             publisher,
+            key_uses: access::KeyUses::default(),
             stopping: watch::Sender::new(false),
-            lock: Mutex::new(Some(parts.lock)),
+            lock: Mutex::new(parts.lock),
         }))
     }
 
@@ -153,7 +152,7 @@ impl App {
     /// # Errors
     /// Where the store cannot be read, as for every read here.
     pub async fn catalog(&self) -> Result<Option<Stored>, Error> {
-        Ok(self.store().read(|store| store.catalog()).await?)
+        Ok(self.store().read(|store| store.object(&ObjectId::catalog())).await?)
     }
 
     /// A tenant, as it is kept.
@@ -162,37 +161,46 @@ impl App {
     /// Where there is none.
     pub async fn tenant(&self, key: String) -> Result<Stored, Error> {
         let missing = format!("there is no tenant `{key}`");
-        let found = self.store().read(move |store| store.tenant(&key)).await?;
+        let found = self.store().read(move |store| store.object(&ObjectId::tenant(key))).await?;
         found.ok_or(Error::NotFound(missing))
     }
 
-    /// At most `limit` tenants whose keys come after `after`, and the revision of the view.
+    /// At most `limit` tenants that the actor sees and whose keys come after `after`, and the
+    /// revision of the view.
     ///
     /// # Errors
     /// As [`App::catalog`].
     pub async fn tenants(
         &self,
+        actor: &Actor,
         after: String,
         limit: u32,
-    ) -> Result<(Vec<TenantRow>, Revision), Error> {
+    ) -> Result<(Vec<Listed>, Revision), Error> {
+        let only = actor.only_tenants().clone();
         let read = move |store: &crate::store::Reading<'_>| {
-            Ok((store.tenants(&after, limit)?, store.revision()?))
+            if only.is_empty() {
+                return Ok((store.objects(Kind::Tenant, &after, limit)?, store.revision()?));
+            }
+            let later = only.iter().map(TenantKey::as_str).filter(|key| *key > after.as_str());
+            let mut found = Vec::new();
+            for key in later.take(limit as usize) {
+                let stored = store.object(&ObjectId::tenant(key))?;
+                found.extend(stored.map(|stored| Listed { key: key.into(), stored }));
+            }
+            Ok((found, store.revision()?))
         };
         Ok(self.store().read(read).await?)
     }
 
-    /// At most `limit` audit entries after a revision. Long documents are left out of them.
+    /// At most `limit` audit entries after a revision.
     ///
     /// # Errors
     /// As [`App::catalog`].
     pub async fn audit(&self, after: Revision, limit: u32) -> Result<Vec<AuditEntry>, Error> {
-        let read = move |store: &crate::store::Reading<'_>| {
-            store.audit(after, limit, AUDIT_TEXT_CHARS_MAX)
-        };
-        Ok(self.store().read(read).await?)
+        Ok(self.store().read(move |store| store.audit(after, limit)).await?)
     }
 
-    /// One audit entry, whole.
+    /// One audit entry.
     ///
     /// # Errors
     /// Where there is none.
@@ -206,13 +214,53 @@ impl App {
     /// # Errors
     /// As [`App::catalog`]. A broken chain is not an error but an answer.
     pub async fn audit_verify(&self) -> Result<Result<Verified, AuditFault>, Error> {
-        Ok(self.store().read(|store| store.audit_verify()).await?)
+        Ok(self.store().read(|store| store.audit_verify(Revision(0))).await?)
     }
 
-    /// Every access token, without its secret.
-    #[must_use]
-    pub fn tokens(&self) -> Vec<Token> {
-        self.live().tokens()
+    /// Every service key with its id and when it was last used, without its secret.
+    ///
+    /// # Errors
+    /// As [`App::catalog`].
+    pub async fn keys(&self) -> Result<Vec<(String, Key, Option<Timestamp>)>, Error> {
+        let read = |store: &crate::store::Reading<'_>| {
+            let mut keys = Vec::new();
+            store.each_object(Kind::Key, |row| {
+                keys.push(row);
+                Ok(())
+            })?;
+            Ok((keys, store.notes(access::KEY_USED)?))
+        };
+        let (keys, uses) = self.store().read(read).await?;
+        let read = |row: Listed| {
+            let key: Key = parsed("key", &row.key, &row.stored.json)?;
+            let used = uses.get(&row.key).copied();
+            Ok((row.key, key, used))
+        };
+        keys.into_iter().map(read).collect()
+    }
+
+    /// Whether there is somebody who can let others in.
+    ///
+    /// # Errors
+    /// As [`App::catalog`].
+    pub async fn somebody_gets_in(&self) -> Result<bool, Error> {
+        let read = |store: &crate::store::Reading<'_>| {
+            let mut open = false;
+            for kind in doors::KINDS {
+                store.each_object(kind, |row| {
+                    open |= doors::is_open(kind, &row.stored.json);
+                    Ok(())
+                })?;
+            }
+            Ok(open)
+        };
+        Ok(self.store().read(read).await?)
+    }
+
+    /// Takes up what another process committed.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        let live = Arc::clone(&self.0.live);
+        Ok(self.store().read(move |store| live.follow(store)).await?)
     }
 
     /// Whether changes can be made.
@@ -242,4 +290,11 @@ impl App {
         self.store().close();
         drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+/// A document as it is kept.
+fn parsed<T: serde::de::DeserializeOwned>(what: &str, key: &str, json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| {
+        Error::Unavailable(format!("the store holds {what} `{key}`, which cannot be read: {error}"))
+    })
 }

@@ -106,6 +106,10 @@ impl Publisher {
         }
     }
 
+    pub(super) fn derived_secret(&self, actor: &str, request: &str, id: &str) -> String {
+        self.keys.derived_secret(actor, request, id)
+    }
+
     fn header(&self, revision: Revision, issued_at: Timestamp) -> Header {
         Header {
             environment: self.environment.clone(),

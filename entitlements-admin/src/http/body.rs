@@ -63,7 +63,12 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-async fn collect(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+/// All of a body, where it is not larger than that.
+pub(super) async fn collect(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("send at most {bytes_max} bytes here, or less at a time");
         Problem::new(Code::BodyTooLarge, detail)

@@ -12,7 +12,7 @@ use super::{
     extract::expected,
     reply::{self, Reply},
 };
-use crate::app::{Actor, App, Command};
+use crate::app::{App, Call, Command};
 
 /// The catalog in force; an empty one before the first import.
 pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Reply {
@@ -25,11 +25,11 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Reply {
 /// Imports a catalog.
 pub(super) async fn put(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    Extension(call): Extension<Call>,
     request: Request,
 ) -> Reply {
     let expected = expected(request.headers())?;
     let draft = Box::new(body::read(request, IMPORT_BYTES_MAX).await?);
-    let outcome = app.execute(&actor, Command::ImportCatalog { draft, expected }).await?;
+    let outcome = app.execute(call, Command::ImportCatalog { draft, expected }).await?;
     reply::committed(&outcome, true)
 }

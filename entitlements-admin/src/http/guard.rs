@@ -1,17 +1,35 @@
-//! What holds for every route: who may, how long, and that it is counted.
+//! What holds for every route: who may, how long, that it is named, and that it is counted.
+
+use std::net::IpAddr;
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, header},
+    RequestPartsExt,
+    body::Body,
+    extract::{RawPathParams, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use super::{
+    body::{self, IMPORT_BYTES_MAX},
     problem::{Code, Problem},
     routes::Route,
 };
-use crate::app::{Access, Actor, App, Error};
+use crate::{
+    app::{Access, App, Call, Error},
+    ids,
+    workflow::IdempotencyKey,
+};
+
+/// The header by which a caller names a request, so that it is not done twice.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header in which an answer says that it had been given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// What a request is called in logs and in the audit.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Why, in the caller's words, for the audit.
+const REASON: HeaderName = HeaderName::from_static("entitlements-reason");
 
 /// A route's guard.
 #[derive(Debug, Clone)]
@@ -20,29 +38,65 @@ pub(super) struct Gate {
     pub(super) route: Route,
 }
 
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// What a request is called.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) String);
+
 /// Lets a request through to its handler, or not.
-pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let Gate { app, route } = gate;
     let started = app.clock().mark();
-    let response = match admit(&app, route.access, request.headers()) {
-        Err(error) => Problem::from(error).into_response(),
-        Ok(actor) => run(route, actor, request, next).await,
+    let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = match admit(&app, route, request).await {
+        Err(problem) => problem.into_response(),
+        Ok(request) => run(route, request, next).await,
     };
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
     let status = response.status().as_u16();
     app.metrics().answered(route.verb.method().to_string(), route.path, status);
     let took_us = started.elapsed().as_micros();
-    tracing::debug!(method = %route.verb.method(), route = route.path, status, took_us);
+    tracing::debug!(method = %route.verb.method(), route = route.path, status, took_us, id);
     response
 }
 
-/// `None` where the route is public.
-fn admit(app: &App, access: Access, headers: &HeaderMap) -> Result<Option<Actor>, Error> {
-    if access == Access::Public {
-        return Ok(None);
+/// The request with its [`Call`], where whoever sent it may do that.
+async fn admit(app: &App, route: Route, request: Request) -> Result<Request, Problem> {
+    if route.access == Access::Public {
+        return Ok(request);
     }
-    let actor = app.actor(token(headers).ok_or(Error::Unauthenticated)?)?;
-    actor.may(access)?;
-    Ok(Some(actor))
+    let (mut parts, body) = request.into_parts();
+    let key = token(&parts.headers).ok_or(Error::Unauthenticated)?.to_owned();
+    let actor = app.actor(&key).await?;
+    actor.has(route.access)?;
+    if actor.is_for_some_tenants() && route.is_about_a_tenant() {
+        let params = parts.extract::<RawPathParams>().await;
+        let params = params.map_err(|error| Problem::new(Code::NotFound, error.body_text()))?;
+        let tenant = params.iter().find(|(name, _)| *name == "key").map_or("", |(_, key)| key);
+        if !actor.sees(tenant) {
+            return Err(Error::NotFound(format!("there is no tenant `{tenant}`")).into());
+        }
+    }
+    let (idempotency, body) = match idempotency_key(&parts.headers)? {
+        Some(key) if parts.method != Method::GET => {
+            let bytes = body::collect(&parts.headers, body, IMPORT_BYTES_MAX).await?;
+            let fingerprint = fingerprint(&parts.method, parts.uri.path(), &bytes);
+            (Some(IdempotencyKey { key, fingerprint }), Body::from(bytes))
+        }
+        _ => (None, body),
+    };
+    let address = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
+    let reason = reason(&parts.headers)?;
+    let call = Call { address, request_id, idempotency, reason, ..actor.into() };
+    parts.extensions.insert(call);
+    Ok(Request::from_parts(parts, body))
 }
 
 fn token(headers: &HeaderMap) -> Option<&str> {
@@ -53,10 +107,59 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     (single && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
 }
 
-async fn run(route: Route, actor: Option<Actor>, mut request: Request, next: Next) -> Response {
-    if let Some(actor) = actor {
-        request.extensions_mut().insert(actor);
+/// The longest name of a request, and the longest reason, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+const REASON_BYTES_MAX: usize = 1_000;
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if (1..=NAME_BYTES_MAX).contains(&text.len()) {
+        return Ok(Some(text.into()));
     }
+    let detail = format!(
+        "`Idempotency-Key` takes 1 to {NAME_BYTES_MAX} visible ASCII characters, such as a UUID"
+    );
+    Err(Problem::new(Code::InvalidRequest, detail))
+}
+
+fn reason(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(REASON) else { return Ok(None) };
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) if text.len() <= REASON_BYTES_MAX => Ok(Some(text.trim().into())),
+        _ => {
+            let detail =
+                format!("`Entitlements-Reason` takes at most {REASON_BYTES_MAX} bytes of UTF-8");
+            Err(Problem::new(Code::InvalidRequest, detail))
+        }
+    }
+}
+
+/// What makes two requests the same.
+fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in [method.as_str().as_bytes(), path.as_bytes(), body] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// The caller's own name for the request, where it is a short word, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let given = given.filter(|text| (1..=64).contains(&text.len()) && text.bytes().all(letters));
+    // Without randomness a request has no name; what needs some says so itself.
+    given.map_or_else(|| ids::request_id().unwrap_or_default(), Into::into)
+}
+
+/// Marks an answer that had been given before.
+pub(super) fn replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+}
+
+async fn run(route: Route, request: Request, next: Next) -> Response {
     match tokio::time::timeout(route.patience, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -1,8 +1,8 @@
 //! The accept loop: so many connections, so long for a header, and an orderly end.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -14,7 +14,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{patient::Patient, routes::router};
+use super::{guard::Peer, patient::Patient, routes::router};
 use crate::app::App;
 
 /// How many connections may be open. More wait to be taken.
@@ -66,8 +66,8 @@ async fn accept(listener: TcpListener, router: Router, mut stop: watch::Receiver
             Some(_) = connections.join_next() => continue,
             accepted = next(&listener, &permits) => accepted,
         };
-        let Some((stream, permit)) = accepted else { continue };
-        let (router, stop) = (router.clone(), stop.clone());
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let (router, stop) = (router.clone().layer(Extension(Peer(peer))), stop.clone());
         connections.spawn(async move {
             serve(stream, router, stop).await;
             drop(permit);
@@ -84,10 +84,10 @@ async fn accept(listener: TcpListener, router: Router, mut stop: watch::Receiver
 async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, peer)) => Some((stream, peer.ip(), permit)),
         Err(error) => {
             tracing::warn!(%error, "a connection was not taken");
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -6,6 +6,7 @@ mod catalog;
 mod decisions;
 mod extract;
 mod guard;
+mod keys;
 pub mod listen;
 mod ops;
 mod patient;
@@ -16,7 +17,6 @@ mod schema;
 mod strict;
 mod sync;
 mod tenants;
-mod tokens;
 
 pub use self::{
     routes::{Route, Verb, router, routes},

@@ -20,6 +20,7 @@ pub(super) enum Code {
     MethodNotAllowed,
     RequestTimeout,
     Conflict,
+    IdempotencyKeyReused,
     Refused,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -34,14 +35,19 @@ impl Code {
         match self {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "The request is wrong"),
             Self::InvalidBody => ("invalid_body", S::BAD_REQUEST, "The body is wrong"),
-            Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "A token is needed"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The token does not open this"),
+            Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Say who you are"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "You may not do this"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "There is no such thing"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "The method does not fit")
             }
             Self::RequestTimeout => ("request_timeout", S::REQUEST_TIMEOUT, "It took too long"),
             Self::Conflict => ("conflict", S::CONFLICT, "It changed in the meantime"),
+            Self::IdempotencyKeyReused => (
+                "idempotency_key_reused",
+                S::CONFLICT,
+                "The name of the request was used for another one",
+            ),
             Self::Refused => ("refused", S::CONFLICT, "That cannot be done as things stand"),
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => (
@@ -145,12 +151,13 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {
-            Error::Unauthenticated => Self::new(Code::Unauthenticated, detail),
+            Error::Unauthenticated | Error::Expired => Self::new(Code::Unauthenticated, detail),
             Error::Forbidden { .. } => Self::new(Code::Forbidden, detail),
             Error::NotFound(_) => Self::new(Code::NotFound, detail),
             Error::Conflict(conflict) => {
                 Self { conflict: Some(conflict), ..Self::new(Code::Conflict, detail) }
             }
+            Error::KeyReused(_) => Self::new(Code::IdempotencyKeyReused, detail),
             Error::Refused(_) => Self::new(Code::Refused, detail),
             Error::InvalidCatalog(problems) => Self::new(Code::InvalidCatalog, detail).at(problems),
             Error::InvalidTenants(problems) => Self::new(Code::InvalidTenants, detail).at(problems),

@@ -7,7 +7,10 @@ use axum::{
 use entitlements_core::{Problem as Finding, Revision};
 use serde::Serialize;
 
-use super::problem::{Code, Problem};
+use super::{
+    guard,
+    problem::{Code, Problem},
+};
 use crate::app::Outcome;
 
 /// The header that names the revision an answer comes from, or that a change was committed at.
@@ -76,6 +79,9 @@ struct Committed<'o> {
 pub(super) fn committed(outcome: &Outcome, tagged: bool) -> Reply {
     let body = Committed { revision: outcome.revision, warnings: &outcome.warnings };
     let mut response = json(StatusCode::OK, outcome.revision, &body)?;
+    if outcome.repeated {
+        guard::replayed(&mut response);
+    }
     if tagged {
         insert_tag(&mut response, &format!("\"{}\"", outcome.revision));
     }

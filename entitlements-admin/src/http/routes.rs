@@ -12,11 +12,14 @@ use axum::{
 };
 
 use super::{
-    audit, catalog, decisions, guard, ops,
+    audit, catalog, decisions, guard, keys, ops,
     problem::{Code, Problem},
-    schema, sync, tenants, tokens,
+    schema, sync, tenants,
 };
-use crate::app::{Access, App};
+use crate::{
+    app::{Access, App},
+    workflow::Permission,
+};
 
 /// The methods in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,14 @@ pub struct Route {
     pub patience: Duration,
 }
 
+impl Route {
+    /// Whether its path names a tenant.
+    #[must_use]
+    pub fn is_about_a_tenant(self) -> bool {
+        self.path.starts_with("/v1/tenants/{key}")
+    }
+}
+
 /// How long a request may take from its last header to its answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The same for imports, which are large.
@@ -91,39 +102,40 @@ pub fn router(app: App) -> Router {
 }
 
 fn table() -> Vec<(Route, MethodRouter<App>)> {
-    use Access::{Admin, Public, Read, Sync};
+    use Access::{Needs, Public};
+    use Permission as P;
     use Verb::{Delete, Get, Post, Put};
     let tenant = "/v1/tenants/{key}";
     let feature = "/v1/tenants/{key}/features/{feature}";
     vec![
-        route(Get, "/v1/catalog", Read, PATIENCE, catalog::get),
-        route(Put, "/v1/catalog", Admin, PATIENCE_IMPORT, catalog::put),
-        route(Get, "/v1/tenants", Read, PATIENCE, tenants::list),
-        route(Post, "/v1/tenants/bulk", Admin, PATIENCE_IMPORT, tenants::bulk),
-        route(Get, tenant, Read, PATIENCE, tenants::get),
-        route(Put, tenant, Admin, PATIENCE, tenants::put),
-        route(Delete, tenant, Admin, PATIENCE, tenants::delete),
-        route(Get, "/v1/tenants/{key}/features", Read, PATIENCE, decisions::all),
-        route(Get, feature, Read, PATIENCE, decisions::check),
+        route(Get, "/v1/catalog", Needs(P::ReadCatalog), PATIENCE, catalog::get),
+        route(Put, "/v1/catalog", Needs(P::PublishCatalog), PATIENCE_IMPORT, catalog::put),
+        route(Get, "/v1/tenants", Needs(P::ReadTenants), PATIENCE, tenants::list),
+        route(Post, "/v1/tenants/bulk", Needs(P::WriteTenants), PATIENCE_IMPORT, tenants::bulk),
+        route(Get, tenant, Needs(P::ReadTenants), PATIENCE, tenants::get),
+        route(Put, tenant, Needs(P::WriteTenants), PATIENCE, tenants::put),
+        route(Delete, tenant, Needs(P::WriteTenants), PATIENCE, tenants::delete),
+        route(Get, "/v1/tenants/{key}/features", Needs(P::ReadTenants), PATIENCE, decisions::all),
+        route(Get, feature, Needs(P::ReadTenants), PATIENCE, decisions::check),
         route(
             Get,
             "/v1/tenants/{key}/features/{feature}/explain",
-            Read,
+            Needs(P::ReadTenants),
             PATIENCE,
             decisions::explain,
         ),
-        route(Get, "/v1/audit", Read, PATIENCE, audit::list),
-        route(Get, "/v1/audit/{revision}", Read, PATIENCE, audit::get),
-        route(Get, "/v1/tokens", Admin, PATIENCE, tokens::list),
-        route(Post, "/v1/tokens", Admin, PATIENCE, tokens::create),
-        route(Delete, "/v1/tokens/{id}", Admin, PATIENCE, tokens::revoke),
-        route(Get, "/sync/v1/keys", Sync, PATIENCE, sync::keys),
-        route(Get, "/sync/v1/snapshot", Sync, PATIENCE_IMPORT, sync::snapshot),
-        route(Get, "/sync/v1/changes", Sync, PATIENCE_POLL, sync::changes),
+        route(Get, "/v1/audit", Needs(P::ReadAudit), PATIENCE, audit::list),
+        route(Get, "/v1/audit/{revision}", Needs(P::ReadAudit), PATIENCE, audit::get),
+        route(Get, "/v1/keys", Needs(P::ManageKeys), PATIENCE, keys::list),
+        route(Post, "/v1/keys", Needs(P::ManageKeys), PATIENCE, keys::create),
+        route(Delete, "/v1/keys/{id}", Needs(P::ManageKeys), PATIENCE, keys::revoke),
+        route(Get, "/sync/v1/keys", Needs(P::FollowSync), PATIENCE, sync::keys),
+        route(Get, "/sync/v1/snapshot", Needs(P::FollowSync), PATIENCE_IMPORT, sync::snapshot),
+        route(Get, "/sync/v1/changes", Needs(P::FollowSync), PATIENCE_POLL, sync::changes),
         route(Get, "/schema/{file}", Public, PATIENCE, schema::get),
         route(Get, "/healthz", Public, PATIENCE, ops::health),
         route(Get, "/readyz", Public, PATIENCE, ops::ready),
-        route(Get, "/metrics", Read, PATIENCE, ops::metrics),
+        route(Get, "/metrics", Needs(P::ReadMetrics), PATIENCE, ops::metrics),
     ]
 }
 

@@ -17,8 +17,8 @@ use super::{
     reply::{self, Reply},
 };
 use crate::{
-    app::{Actor, App, Command, Error},
-    store::TenantRow,
+    app::{App, Call, Command, Error},
+    store::Listed,
 };
 
 #[derive(Serialize)]
@@ -38,9 +38,13 @@ struct Item {
 }
 
 /// A page of tenants, by key.
-pub(super) async fn list(State(app): State<App>, Params(page): Params<Page>) -> Reply {
+pub(super) async fn list(
+    State(app): State<App>,
+    Extension(call): Extension<Call>,
+    Params(page): Params<Page>,
+) -> Reply {
     let limit = page.limit()?;
-    let (mut rows, revision) = app.tenants(page.after, limit + 1).await?;
+    let (mut rows, revision) = app.tenants(&call.actor, page.after, limit + 1).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.key.clone());
@@ -48,7 +52,7 @@ pub(super) async fn list(State(app): State<App>, Params(page): Params<Page>) -> 
     reply::json(StatusCode::OK, revision, &List { revision, tenants, next })
 }
 
-fn item(row: TenantRow) -> Result<Item, Error> {
+fn item(row: Listed) -> Result<Item, Error> {
     let tenant = RawValue::from_string(row.stored.json)
         .map_err(|error| Error::Unavailable(format!("tenant `{}`: {error}", row.key)))?;
     Ok(Item { key: row.key, revision: row.stored.revision, tenant })
@@ -67,26 +71,26 @@ pub(super) async fn get(
 /// Makes or replaces one.
 pub(super) async fn put(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    Extension(call): Extension<Call>,
     Segments(key): Segments<String>,
     request: Request,
 ) -> Reply {
     let key = tenant_key(&key)?;
     let expected = expected(request.headers())?;
     let tenant = Box::new(body::read(request, BYTES_MAX).await?);
-    let outcome = app.execute(&actor, Command::PutTenant { key, tenant, expected }).await?;
+    let outcome = app.execute(call, Command::PutTenant { key, tenant, expected }).await?;
     reply::committed(&outcome, true)
 }
 
 /// Removes one.
 pub(super) async fn delete(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    Extension(call): Extension<Call>,
     Segments(key): Segments<String>,
     headers: HeaderMap,
 ) -> Reply {
     let (key, expected) = (tenant_key(&key)?, expected(&headers)?);
-    let outcome = app.execute(&actor, Command::DeleteTenant { key, expected }).await?;
+    let outcome = app.execute(call, Command::DeleteTenant { key, expected }).await?;
     reply::committed(&outcome, false)
 }
 
@@ -99,10 +103,10 @@ struct Bulk {
 /// Makes or replaces many, all of them or none.
 pub(super) async fn bulk(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    Extension(call): Extension<Call>,
     request: Request,
 ) -> Reply {
     let Bulk { tenants } = body::read(request, IMPORT_BYTES_MAX).await?;
-    let outcome = app.execute(&actor, Command::BulkTenants { tenants }).await?;
+    let outcome = app.execute(call, Command::BulkTenants { tenants }).await?;
     reply::committed(&outcome, false)
 }

@@ -4,19 +4,28 @@
 //! that has a step this binary does not know, or another text for one it knows, is refused.
 
 use entitlements_core::Timestamp;
-use rusqlite::{Connection, params};
 
-use super::sql;
+use super::{
+    session::{Dialect, Mode, Session, SqlError, values},
+    sql,
+};
 
-/// One step.
+/// One step: what both databases take, and what only one of them does.
 struct Migration {
     number: i64,
     name: &'static str,
     text: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "init", text: include_str!("../../migrations/0001_init.sql") }];
+const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "init",
+    text: include_str!("../../migrations/0001_init.sql"),
+    sqlite: include_str!("../../migrations/0001_init.sqlite.sql"),
+    postgres: include_str!("../../migrations/0001_init.postgres.sql"),
+}];
 
 /// Why a database could not be brought to this binary's schema.
 #[derive(Debug, thiserror::Error)]
@@ -47,83 +56,109 @@ pub enum MigrateError {
     },
     /// The database itself failed.
     #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    Sql(#[from] SqlError),
 }
 
-/// Applies what is missing.
-pub(super) fn migrate(connection: &mut Connection, at: Timestamp) -> Result<(), MigrateError> {
-    connection.execute_batch(sql::MIGRATION_TABLE)?;
-    let applied = applied(connection)?;
+/// Applies what is missing, and says how many steps that were.
+///
+/// All of it is one transaction, and on `PostgreSQL` only one process at a time gets to it.
+pub(super) fn migrate(session: &mut dyn Session, at: Timestamp) -> Result<usize, MigrateError> {
+    session.begin(Mode::Write)?;
+    let applied = apply_missing(session, at);
+    match applied {
+        Ok(count) => {
+            session.commit()?;
+            Ok(count)
+        }
+        Err(error) => {
+            session.roll_back();
+            Err(error)
+        }
+    }
+}
+
+/// Any number does, as long as nothing else in the database uses it.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(7400)";
+
+fn apply_missing(session: &mut dyn Session, at: Timestamp) -> Result<usize, MigrateError> {
+    if session.dialect() == Dialect::Postgres {
+        session.batch(ALONE)?;
+    }
+    session.batch(sql::MIGRATION_TABLE)?;
+    let applied = applied(session)?;
     let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
     for (number, name, checksum) in &applied {
         let Some(migration) = MIGRATIONS.iter().find(|migration| migration.number == *number)
         else {
             return Err(MigrateError::Newer { found: *number, name: name.clone(), known });
         };
-        if migration.name != name || self::checksum(migration.text) != *checksum {
+        if migration.name != name || self::checksum(migration) != *checksum {
             return Err(MigrateError::Edited { number: *number, name: name.clone() });
         }
     }
-    for migration in MIGRATIONS.iter().filter(|m| !applied.iter().any(|row| row.0 == m.number)) {
-        apply(connection, migration, at)?;
+    let missing = MIGRATIONS.iter().filter(|m| !applied.iter().any(|row| row.0 == m.number));
+    let mut count = 0;
+    for migration in missing {
+        apply(session, migration, at)?;
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
-fn applied(connection: &Connection) -> rusqlite::Result<Vec<(i64, String, String)>> {
-    let mut statement = connection.prepare(sql::MIGRATION_ALL)?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    rows.collect()
+fn applied(session: &mut dyn Session) -> Result<Vec<(i64, String, String)>, SqlError> {
+    session.all(sql::MIGRATION_ALL, &[], |row| Ok((row.integer()?, row.text()?, row.text()?)))
 }
 
-fn apply(
-    connection: &mut Connection,
-    migration: &Migration,
-    at: Timestamp,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.execute_batch(migration.text)?;
-    transaction.execute(
-        sql::MIGRATION_PUT,
-        params![migration.number, migration.name, checksum(migration.text), at.as_micros()],
-    )?;
-    transaction.commit()
+fn apply(session: &mut dyn Session, step: &Migration, at: Timestamp) -> Result<(), SqlError> {
+    session.batch(step.text)?;
+    session.batch(match session.dialect() {
+        Dialect::Sqlite => step.sqlite,
+        Dialect::Postgres => step.postgres,
+    })?;
+    let checksum = checksum(step);
+    let values = values![step.number, step.name, &checksum, at.as_micros()];
+    session.execute(sql::MIGRATION_PUT, values).map(drop)
 }
 
-fn checksum(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().to_string()
+fn checksum(migration: &Migration) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in [migration.text, migration.sqlite, migration.postgres] {
+        hasher.update(text.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::sqlite::Sqlite, *};
 
-    fn migrated() -> Connection {
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection, Timestamp::from_micros(0)).unwrap();
-        connection
+    fn migrated() -> Sqlite {
+        let mut session = Sqlite::in_memory();
+        migrate(&mut session, Timestamp::from_micros(0)).unwrap();
+        session
     }
 
     #[test]
     fn a_second_run_changes_nothing() {
-        let mut connection = migrated();
-        migrate(&mut connection, Timestamp::from_micros(1)).unwrap();
-        assert_eq!(applied(&connection).unwrap().len(), MIGRATIONS.len());
+        let mut session = migrated();
+        assert_eq!(migrate(&mut session, Timestamp::from_micros(1)).unwrap(), 0);
+        assert_eq!(applied(&mut session).unwrap().len(), MIGRATIONS.len());
     }
 
     #[test]
     fn a_newer_database_is_refused_by_name() {
-        let mut connection = migrated();
-        connection.execute("INSERT INTO migration VALUES (99, 'later', 'x', 0)", []).unwrap();
-        let error = migrate(&mut connection, Timestamp::from_micros(1)).unwrap_err().to_string();
+        let mut session = migrated();
+        session.batch("INSERT INTO migration VALUES (99, 'later', 'x', 0)").unwrap();
+        let error = migrate(&mut session, Timestamp::from_micros(1)).unwrap_err().to_string();
         assert!(error.contains("schema 99 `later`"), "{error}");
     }
 
     #[test]
     fn an_edited_step_is_refused() {
-        let mut connection = migrated();
-        connection.execute("UPDATE migration SET checksum = 'x' WHERE number = 1", []).unwrap();
-        let error = migrate(&mut connection, Timestamp::from_micros(1)).unwrap_err();
+        let mut session = migrated();
+        session.batch("UPDATE migration SET checksum = 'x' WHERE number = 1").unwrap();
+        let error = migrate(&mut session, Timestamp::from_micros(1)).unwrap_err();
         assert!(matches!(error, MigrateError::Edited { number: 1, .. }), "{error}");
     }
 

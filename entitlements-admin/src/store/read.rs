@@ -1,19 +1,22 @@
 //! What can be read, all at one revision.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, fmt};
 
-use entitlements_core::{Revision, TenantKey, Timestamp};
-use rusqlite::{OptionalExtension, Row, Transaction};
+use entitlements_core::{Revision, Timestamp};
 
-use super::{AuditEntry, AuditFault, Verified, audit, sql};
-use crate::workflow::Token;
+use super::{
+    AuditEntry, AuditFault, Verified, audit,
+    session::{Row, Session, SqlError, Value, values},
+    sql, verify,
+};
+use crate::workflow::{Answer, IdempotencyKey, Kind, ObjectId, SessionRow};
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The database failed.
     #[error("the store cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sql(#[from] SqlError),
     /// What it holds is not what this version wrote.
     #[error("the store holds something that cannot be read: {what}: {why}")]
     Corrupt {
@@ -28,30 +31,106 @@ pub enum ReadError {
 }
 
 /// A document as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its JSON text.
     pub json: String,
     /// The revision of its last change.
     pub revision: Revision,
+    /// What is kept with it and must not be seen.
+    pub secret: Option<String>,
 }
 
-/// A tenant as it is kept.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored({} at {})", self.json, self.revision)
+    }
+}
+
+/// An object in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TenantRow {
+pub struct Listed {
     /// Its key.
     pub key: String,
-    /// Its document.
+    /// Its document, without what must not be seen.
     pub stored: Stored,
 }
 
-/// One consistent view of the store.
-#[derive(Debug)]
-pub struct Reading<'c>(&'c Transaction<'c>);
+/// One version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The commit that it came with.
+    pub revision: Revision,
+    /// Its document; absent where it was removed.
+    pub json: Option<String>,
+}
 
-impl<'c> Reading<'c> {
-    pub(super) fn new(transaction: &'c Transaction<'c>) -> Self {
-        Self(transaction)
+/// One version of an object, and who made it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The version.
+    pub version: Version,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// By which command.
+    pub command: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What a search of the audit asks for. What is empty asks for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSearch {
+    /// Before this commit.
+    pub before: Revision,
+    /// Not before this instant.
+    pub since: Timestamp,
+    /// Before this instant.
+    pub until: Timestamp,
+    /// By this actor.
+    pub actor: String,
+    /// By this command.
+    pub command: String,
+    /// About this object.
+    pub object: String,
+    /// With this in its subject or reason, in any case of letters.
+    pub text: String,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// One consistent view of the store.
+pub struct Reading<'s>(RefCell<&'s mut dyn Session>);
+
+impl fmt::Debug for Reading<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reading({:?})", self.0)
+    }
+}
+
+impl<'s> Reading<'s> {
+    pub(super) fn new(session: &'s mut dyn Session) -> Self {
+        Self(RefCell::new(session))
+    }
+
+    fn all<T>(
+        &self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        read: impl FnMut(&mut Row) -> Result<T, SqlError>,
+    ) -> Result<Vec<T>, ReadError> {
+        Ok(self.0.borrow_mut().all(sql, values, read)?)
+    }
+
+    fn first<T>(
+        &self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        read: impl FnMut(&mut Row) -> Result<T, SqlError>,
+    ) -> Result<Option<T>, ReadError> {
+        Ok(self.0.borrow_mut().first(sql, values, read)?)
     }
 
     /// The last revision that was drawn.
@@ -71,156 +150,372 @@ impl<'c> Reading<'c> {
     }
 
     fn counter(&self, name: &str) -> Result<i64, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::COUNTER_GET)?;
-        Ok(statement.query_row([name], |row| row.get(0))?)
+        let found = self.first(sql::COUNTER_GET, values![name], Row::integer)?;
+        found.ok_or_else(|| corrupt("a counter", &format!("there is no `{name}`")))
     }
 
-    /// A fact about the data folder, such as the environment that it belongs to.
+    /// A fact about the store, such as the environment that it belongs to.
     ///
     /// # Errors
     /// As [`Reading::revision`].
     pub fn meta(&self, name: &str) -> Result<Option<String>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::META_GET)?;
-        Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+        self.first(sql::META_GET, values![name], Row::text)
     }
 
-    /// The catalog in force.
+    /// An object as it is now.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn catalog(&self) -> Result<Option<Stored>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::CATALOG_GET)?;
-        let row = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        row.map(stored).transpose()
+    pub fn object(&self, id: &ObjectId) -> Result<Option<Stored>, ReadError> {
+        object(*self.0.borrow_mut(), id)
     }
 
-    /// Every catalog that was ever in force, oldest first.
+    /// At most `limit` objects of a kind whose keys come after `after`, by key.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn catalog_history(&self) -> Result<Vec<Stored>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::CATALOG_HISTORY_LIST)?;
-        let rows = statement.query_map([], |row| Ok((row.get(1)?, row.get(0)?)))?;
-        rows.map(|row| stored(row?)).collect()
+    pub fn objects(&self, kind: Kind, after: &str, limit: u32) -> Result<Vec<Listed>, ReadError> {
+        let rows = self.all(sql::OBJECT_LIST, values![kind.code(), after, limit], listed)?;
+        rows.into_iter().collect()
     }
 
-    /// One tenant.
+    /// Every object of a kind, by key, handed over one by one.
     ///
     /// # Errors
-    /// As [`Reading::revision`].
-    pub fn tenant(&self, key: &str) -> Result<Option<Stored>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::TENANT_GET)?;
-        let row = statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        row.map(stored).transpose()
-    }
-
-    /// The revisions of those of the tenants that exist.
-    ///
-    /// # Errors
-    /// As [`Reading::revision`].
-    pub fn tenant_revisions<'k>(
+    /// As [`Reading::revision`], or what `each` says.
+    pub fn each_object(
         &self,
-        keys: impl IntoIterator<Item = &'k TenantKey>,
-    ) -> Result<BTreeMap<TenantKey, Revision>, ReadError> {
-        let found = |key: &TenantKey| {
-            let row = self.tenant(key.as_str()).transpose()?;
-            Some(row.map(|row| (key.clone(), row.revision)))
+        kind: Kind,
+        mut each: impl FnMut(Listed) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut refused = None;
+        let walked = self.0.borrow_mut().each(sql::OBJECT_ALL, values![kind.code()], &mut |mut row| {
+            listed(&mut row)?.and_then(&mut each).map_err(|error| {
+                let text = error.to_string();
+                refused = Some(error);
+                SqlError::Odd(text)
+            })
+        });
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(walked?),
+        }
+    }
+
+    /// The objects of a kind that a reconciler must look at by now.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn due(&self, kind: Kind, at: Timestamp) -> Result<Vec<Listed>, ReadError> {
+        let rows = self.all(sql::OBJECT_DUE, values![kind.code(), at.as_micros()], listed)?;
+        rows.into_iter().collect()
+    }
+
+    /// When a reconciler must look at something next.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
+        let next = self.first(sql::OBJECT_NEXT_DUE, &[], Row::maybe_integer)?;
+        Ok(next.flatten().map(Timestamp::from_micros))
+    }
+
+    /// The revisions of those of the objects that exist.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn revisions<'k>(
+        &self,
+        kind: Kind,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> Result<BTreeMap<String, Revision>, ReadError> {
+        let found = |key: &str| {
+            let row = self.object(&ObjectId::new(kind, key)).transpose()?;
+            Some(row.map(|row| (key.to_owned(), row.revision)))
         };
         keys.into_iter().filter_map(found).collect()
     }
 
-    /// At most `limit` tenants whose keys come after `after`, by key.
+    /// An object as it was after a commit: the version that was in force then.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn tenants(&self, after: &str, limit: u32) -> Result<Vec<TenantRow>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::TENANT_LIST)?;
-        let rows = statement.query_map((after, limit), tenant_row)?;
-        rows.map(|row| row?).collect()
+    pub fn as_of(&self, id: &ObjectId, at: Revision) -> Result<Option<Version>, ReadError> {
+        let values = values![id.kind.code(), &id.key, integer(at)];
+        let found = self.first(sql::VERSION_AS_OF, values, version)?;
+        found.transpose()
     }
 
-    /// Every tenant, by key.
+    /// One version of an object.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn tenants_all(&self) -> Result<Vec<TenantRow>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::TENANT_ALL)?;
-        let rows = statement.query_map([], tenant_row)?;
-        rows.map(|row| row?).collect()
+    pub fn version(&self, id: &ObjectId, at: Revision) -> Result<Option<String>, ReadError> {
+        let values = values![id.kind.code(), &id.key, integer(at)];
+        Ok(self.first(sql::VERSION_GET, values, Row::maybe_text)?.flatten())
     }
 
-    /// Every access token, oldest first.
+    /// At most `limit` versions of an object before a commit, the newest first.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn tokens(&self) -> Result<Vec<Token>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::TOKEN_ALL)?;
-        let rows = statement.query_map([], token)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// At most `limit` audit entries after a revision, oldest first. Documents longer than
-    /// `text_chars_max` are left out of them.
-    ///
-    /// # Errors
-    /// As [`Reading::revision`].
-    pub fn audit(
+    pub fn history(
         &self,
-        after: Revision,
+        id: &ObjectId,
+        before: Revision,
         limit: u32,
-        text_chars_max: u32,
-    ) -> Result<Vec<AuditEntry>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::AUDIT_LIST)?;
-        let rows = statement.query_map((text_chars_max, integer(after), limit), audit::entry)?;
-        rows.map(|row| row?).collect()
+    ) -> Result<Vec<Past>, ReadError> {
+        let values = values![id.kind.code(), &id.key, integer(before), limit];
+        let rows = self.all(sql::VERSION_HISTORY, values, |row| {
+            let number = row.integer()?;
+            let (at, actor) = (Timestamp::from_micros(row.integer()?), row.text()?);
+            let (command, reason, json) = (row.text()?, row.maybe_text()?, row.maybe_text()?);
+            Ok(revision(number).map(|revision| Past {
+                version: Version { revision, json },
+                at,
+                actor,
+                command,
+                reason,
+            }))
+        })?;
+        rows.into_iter().collect()
     }
 
-    /// One audit entry, whole.
+    /// The last commit at or before an instant; 0 where there was none yet.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn revision_at(&self, at: Timestamp) -> Result<Revision, ReadError> {
+        let last = self.first(sql::AUDIT_AS_OF, values![at.as_micros()], Row::maybe_integer)?;
+        revision(last.flatten().unwrap_or(0))
+    }
+
+    /// What was changed after a commit in the catalog and in tenants, oldest first.
+    pub(crate) fn since(&self, after: Revision) -> Result<Vec<(ObjectId, Version)>, ReadError> {
+        let rows = self.all(sql::VERSION_SINCE, values![integer(after)], |row| {
+            let (kind, key) = (row.text()?, row.text()?);
+            Ok((kind, key, version(row)?))
+        })?;
+        let read = |(kind, key, version): (String, String, Result<Version, ReadError>)| {
+            let kind = kind.parse().map_err(|error: String| corrupt("a version", &error))?;
+            Ok((ObjectId { kind, key }, version?))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// What a request with this name was answered, where there was one; `Err` where the name was
+    /// used for something else.
+    pub(crate) fn repeated(
+        &self,
+        actor: &str,
+        wanted: &IdempotencyKey,
+    ) -> Result<Option<Result<(Revision, Answer), ()>>, ReadError> {
+        repeated(*self.0.borrow_mut(), actor, wanted)
+    }
+
+    /// A signed-in browser.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn session(&self, id_hash: &[u8; 32]) -> Result<Option<SessionRow>, ReadError> {
+        self.first(sql::SESSION_GET, values![id_hash], session_row)
+    }
+
+    /// A user's signed-in browsers, oldest first.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn sessions(&self, user: &str) -> Result<Vec<SessionRow>, ReadError> {
+        self.all(sql::SESSION_LIST, values![user], session_row)
+    }
+
+    /// How often something was noted, and when last.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn note(&self, topic: &str, key: &str) -> Result<Option<(i64, Timestamp)>, ReadError> {
+        let read = |row: &mut Row| Ok((row.integer()?, Timestamp::from_micros(row.integer()?)));
+        self.first(sql::NOTE_GET, values![topic, key], read)
+    }
+
+    /// When each thing of a topic was noted last.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn notes(&self, topic: &str) -> Result<BTreeMap<String, Timestamp>, ReadError> {
+        let rows = self.all(sql::NOTE_ALL, values![topic], |row| {
+            let key = row.text()?;
+            row.integer()?;
+            Ok((key, Timestamp::from_micros(row.integer()?)))
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// How much of each limit each tenant used last: tenant, feature, amount.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn usage(&self) -> Result<Vec<(String, String, u64)>, ReadError> {
+        self.all(sql::USAGE_ALL, &[], |row| Ok((row.text()?, row.text()?, amount(row.integer()?))))
+    }
+
+    /// How much of each limit one tenant used last, and when that was.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn usage_of(&self, tenant: &str) -> Result<Vec<(String, u64, Timestamp)>, ReadError> {
+        self.all(sql::USAGE_GET, values![tenant], |row| {
+            Ok((row.text()?, amount(row.integer()?), Timestamp::from_micros(row.integer()?)))
+        })
+    }
+
+    /// At most `limit` audit rows after a commit, oldest first.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn audit(&self, after: Revision, limit: u32) -> Result<Vec<AuditEntry>, ReadError> {
+        let values = values![integer(after), i64::MAX, limit];
+        self.all(sql::AUDIT_LIST, values, audit::entry)
+    }
+
+    /// The audit rows that a search asks for, newest first.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn audit_search(&self, search: &AuditSearch) -> Result<Vec<AuditEntry>, ReadError> {
+        let within = |text: &str| {
+            if text.is_empty() { String::new() } else { format!("%{}%", literally(text)) }
+        };
+        let object = if search.object.is_empty() {
+            String::new()
+        } else {
+            // As it stands in the list of changes, between its quotes.
+            within(&serde_json::Value::from(search.object.as_str()).to_string())
+        };
+        let text = within(&search.text.to_lowercase());
+        let values = values![
+            integer(search.before),
+            search.since.as_micros(),
+            search.until.as_micros(),
+            &search.actor,
+            &search.command,
+            &object,
+            &text,
+            search.limit,
+        ];
+        self.all(sql::AUDIT_SEARCH, values, audit::entry)
+    }
+
+    /// One audit row.
     ///
     /// # Errors
     /// As [`Reading::revision`].
     pub fn audit_entry(&self, at: Revision) -> Result<Option<AuditEntry>, ReadError> {
-        let mut statement = self.0.prepare_cached(sql::AUDIT_GET)?;
-        statement.query_row([integer(at)], audit::entry).optional()?.transpose()
+        let after = Revision(at.0.saturating_sub(1));
+        let found = self.audit(after, 1)?.into_iter().next();
+        Ok(found.filter(|entry| entry.revision == at))
     }
 
-    /// Walks the audit's hash chain from its start.
+    /// Walks the audit's hash chain from its start, and holds every version that is kept against it.
+    /// Versions before `pruned_before` may be gone.
     ///
     /// # Errors
     /// As [`Reading::revision`]. A broken chain is not an error but an answer.
-    pub fn audit_verify(&self) -> Result<Result<Verified, AuditFault>, ReadError> {
-        audit::verify(self.0, self.revision()?)
+    pub fn audit_verify(
+        &self,
+        pruned_before: Revision,
+    ) -> Result<Result<Verified, AuditFault>, ReadError> {
+        let drawn = self.revision()?;
+        verify::verify(*self.0.borrow_mut(), drawn, pruned_before)
+    }
+
+    /// The newest signed checkpoint of the audit.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn checkpoint(&self) -> Result<Option<(Revision, Vec<u8>)>, ReadError> {
+        let found = self.first(sql::CHECKPOINT_LAST, &[], |row| Ok((row.integer()?, row.bytes()?)))?;
+        found.map(|(number, envelope)| Ok((revision(number)?, envelope))).transpose()
+    }
+
+    /// Every signed checkpoint of the audit, oldest first.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn checkpoints(&self) -> Result<Vec<(Revision, Vec<u8>)>, ReadError> {
+        let all = self.all(sql::CHECKPOINT_ALL, &[], |row| Ok((row.integer()?, row.bytes()?)))?;
+        all.into_iter().map(|(number, envelope)| Ok((revision(number)?, envelope))).collect()
     }
 }
 
-fn stored((json, number): (String, i64)) -> Result<Stored, ReadError> {
-    Ok(Stored { json, revision: revision(number)? })
-}
-
-fn tenant_row(row: &Row<'_>) -> rusqlite::Result<Result<TenantRow, ReadError>> {
-    let (key, json, number) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    Ok(stored((json, number)).map(|stored| TenantRow { key, stored }))
-}
-
-pub(super) fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
-    let scope: String = row.get(2)?;
-    let scope = scope.parse().map_err(|error: String| {
-        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
+/// An object as it is now.
+pub(super) fn object(
+    session: &mut dyn Session,
+    id: &ObjectId,
+) -> Result<Option<Stored>, ReadError> {
+    let row = session.first(sql::OBJECT_GET, values![id.kind.code(), &id.key], |row| {
+        Ok((row.text()?, row.integer()?, row.maybe_text()?))
     })?;
-    Ok(Token {
-        id: row.get(0)?,
-        label: row.get(1)?,
-        scope,
-        secret_hash: row.get(3)?,
-        created_at: Timestamp::from_micros(row.get(4)?),
+    row.map(|(json, number, secret)| Ok(Stored { json, revision: revision(number)?, secret }))
+        .transpose()
+}
+
+pub(super) fn repeated(
+    session: &mut dyn Session,
+    actor: &str,
+    wanted: &IdempotencyKey,
+) -> Result<Option<Result<(Revision, Answer), ()>>, ReadError> {
+    let found = session.first(sql::IDEMPOTENCY_GET, values![actor, &wanted.key], |row| {
+        Ok((row.hash()?, row.integer()?, row.text()?))
+    })?;
+    let Some((fingerprint, number, answer)) = found else { return Ok(None) };
+    if fingerprint != wanted.fingerprint {
+        return Ok(Some(Err(())));
+    }
+    let answer =
+        serde_json::from_str(&answer).map_err(|error| corrupt("an answer", &error))?;
+    Ok(Some(Ok((revision(number)?, answer))))
+}
+
+fn listed(row: &mut Row) -> Result<Result<Listed, ReadError>, SqlError> {
+    let (key, json, number) = (row.text()?, row.text()?, row.integer()?);
+    let stored = |revision| Stored { json, revision, secret: None };
+    Ok(revision(number).map(|revision| Listed { key, stored: stored(revision) }))
+}
+
+fn version(row: &mut Row) -> Result<Result<Version, ReadError>, SqlError> {
+    let (number, json) = (row.integer()?, row.maybe_text()?);
+    Ok(revision(number).map(|revision| Version { revision, json }))
+}
+
+fn session_row(row: &mut Row) -> Result<SessionRow, SqlError> {
+    Ok(SessionRow {
+        id_hash: row.hash()?,
+        user: row.text()?,
+        csrf: row.text()?,
+        created_at: Timestamp::from_micros(row.integer()?),
+        seen_at: Timestamp::from_micros(row.integer()?),
+        address: row.maybe_text()?,
+        agent: row.maybe_text()?,
     })
+}
+
+/// A text that `LIKE` takes for itself.
+fn literally(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
+fn amount(number: i64) -> u64 {
+    number.unsigned_abs()
+}
+
+fn corrupt(what: &str, why: &dyn fmt::Display) -> ReadError {
+    ReadError::Corrupt { what: what.into(), why: why.to_string() }
 }
 
 pub(super) fn revision(number: i64) -> Result<Revision, ReadError> {
-    u64::try_from(number).map(Revision).map_err(|_| ReadError::Corrupt {
-        what: "a revision".into(),
-        why: format!("`{number}` is below 0"),
-    })
+    let odd = |_| corrupt("a revision", &format!("`{number}` is below 0"));
+    u64::try_from(number).map(Revision).map_err(odd)
 }
 
 /// A revision as the database keeps it.

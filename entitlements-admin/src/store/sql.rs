@@ -13,46 +13,117 @@ macro_rules! statements {
 
 statements! {
     META_GET = "SELECT value FROM meta WHERE name = $1";
-    META_PUT = "INSERT INTO meta (name, value) VALUES ($1, $2)
-                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+    META_CLAIM = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
 
     COUNTER_GET = "SELECT value FROM counter WHERE name = $1";
     COUNTER_NEXT = "UPDATE counter SET value = value + 1 WHERE name = $1 RETURNING value";
 
-    CATALOG_GET = "SELECT json, revision FROM catalog WHERE id = 1";
-    CATALOG_PUT = "INSERT INTO catalog (id, json, revision) VALUES (1, $1, $2)
-                   ON CONFLICT (id) DO UPDATE SET json = excluded.json, revision = excluded.revision";
-    CATALOG_HISTORY_PUT = "INSERT INTO catalog_history (revision, at, json) VALUES ($1, $2, $3)";
-    CATALOG_HISTORY_LIST = "SELECT revision, json FROM catalog_history ORDER BY revision";
+    COUNTER_PUT = "INSERT INTO counter (name, value) VALUES ($1, $2)
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
-    TENANT_GET = "SELECT json, revision FROM tenant WHERE key = $1";
-    TENANT_PUT = "INSERT INTO tenant (key, json, revision) VALUES ($1, $2, $3)
-                  ON CONFLICT (key) DO UPDATE SET json = excluded.json, revision = excluded.revision";
-    TENANT_DELETE = "DELETE FROM tenant WHERE key = $1";
-    TENANT_LIST = "SELECT key, json, revision FROM tenant WHERE key > $1 ORDER BY key LIMIT $2";
-    TENANT_ALL = "SELECT key, json, revision FROM tenant ORDER BY key";
+    OBJECT_GET = "SELECT json, revision, secret FROM object WHERE kind = $1 AND key = $2";
+    OBJECT_PUT = "INSERT INTO object (kind, key, revision, json, secret, due_at)
+                  VALUES ($1, $2, $3, $4, $5, $6)
+                  ON CONFLICT (kind, key) DO UPDATE
+                  SET revision = excluded.revision, json = excluded.json,
+                      secret = excluded.secret, due_at = excluded.due_at";
+    OBJECT_DELETE = "DELETE FROM object WHERE kind = $1 AND key = $2";
+    OBJECT_LIST = "SELECT key, json, revision FROM object
+                   WHERE kind = $1 AND key > $2 ORDER BY key LIMIT $3";
+    OBJECT_ALL = "SELECT key, json, revision FROM object WHERE kind = $1 ORDER BY key";
+    OBJECT_DUE = "SELECT key, json, revision FROM object
+                  WHERE kind = $1 AND due_at <= $2 ORDER BY due_at, key";
+    OBJECT_NEXT_DUE = "SELECT min(due_at) FROM object WHERE due_at IS NOT NULL";
 
-    TOKEN_PUT = "INSERT INTO token (id, label, scope, secret_hash, created_at, revision)
-                 VALUES ($1, $2, $3, $4, $5, $6)";
-    TOKEN_GET = "SELECT id, label, scope, secret_hash, created_at FROM token WHERE id = $1";
-    TOKEN_DELETE = "DELETE FROM token WHERE id = $1";
-    TOKEN_ALL = "SELECT id, label, scope, secret_hash, created_at FROM token ORDER BY created_at, id";
-    TOKEN_ADMINS = "SELECT count(*) FROM token WHERE scope = 'admin'";
+    VERSION_PUT = "INSERT INTO version (kind, key, revision, json) VALUES ($1, $2, $3, $4)";
+    VERSION_GET = "SELECT json FROM version WHERE kind = $1 AND key = $2 AND revision = $3";
+    VERSION_AS_OF = "SELECT revision, json FROM version
+                     WHERE kind = $1 AND key = $2 AND revision <= $3
+                     ORDER BY revision DESC LIMIT 1";
+    VERSION_HISTORY = "SELECT version.revision, audit.at, audit.actor, audit.command, audit.reason,
+                              version.json
+                       FROM version JOIN audit ON audit.revision = version.revision
+                       WHERE version.kind = $1 AND version.key = $2 AND version.revision < $3
+                       ORDER BY version.revision DESC LIMIT $4";
+    VERSION_SINCE = "SELECT kind, key, revision, json FROM version
+                     WHERE revision > $1 AND kind IN ('catalog', 'tenant') ORDER BY revision, key";
+    VERSION_RANGE = "SELECT kind, key, revision, json FROM version
+                     WHERE revision > $1 AND revision <= $2 ORDER BY revision, kind, key";
+    OBJECT_STRAY = "SELECT object.kind, object.key, object.revision FROM object
+                    LEFT JOIN version ON version.kind = object.kind AND version.key = object.key
+                                     AND version.revision = object.revision
+                    WHERE version.json IS NULL OR version.json <> object.json
+                    ORDER BY object.kind, object.key LIMIT 1";
+    VERSION_KEYS = "SELECT DISTINCT key FROM version WHERE kind = $1 ORDER BY key";
+    // The newest version at or before the horizon is what was in force at the horizon: it stays.
+    VERSION_PRUNE = "DELETE FROM version WHERE revision < $1 AND EXISTS
+                     (SELECT 1 FROM version AS later
+                      WHERE later.kind = version.kind AND later.key = version.key
+                        AND later.revision > version.revision AND later.revision <= $1)";
 
-    AUDIT_LAST = "SELECT revision, hash FROM audit ORDER BY revision DESC LIMIT 1";
+    AUDIT_LAST = "SELECT hash, at FROM audit ORDER BY revision DESC LIMIT 1";
     AUDIT_PUT = "INSERT INTO audit
-                 (revision, at, actor, command, subject, before, after, prev_hash, hash)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    AUDIT_LIST = "SELECT revision, at, actor, command, subject,
-                         CASE WHEN length(before) > $1 THEN NULL ELSE before END,
-                         CASE WHEN length(after) > $1 THEN NULL ELSE after END,
-                         coalesce(length(before), 0) > $1 OR coalesce(length(after), 0) > $1,
-                         hash
-                  FROM audit WHERE revision > $2 ORDER BY revision LIMIT $3";
-    AUDIT_GET = "SELECT revision, at, actor, command, subject, before, after, FALSE, hash
-                 FROM audit WHERE revision = $1";
-    AUDIT_ALL = "SELECT revision, at, actor, command, subject, before, after, prev_hash, hash
-                 FROM audit ORDER BY revision";
+                 (revision, at, actor, principal, address, command, subject, reason, request_id,
+                  changes, prev_hash, hash)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    AUDIT_LIST = "SELECT revision, at, actor, principal, address, command, subject, reason,
+                         request_id, changes, prev_hash, hash
+                  FROM audit WHERE revision > $1 AND revision < $2 ORDER BY revision LIMIT $3";
+    AUDIT_SEARCH = "SELECT revision, at, actor, principal, address, command, subject, reason,
+                           request_id, changes, prev_hash, hash
+                    FROM audit
+                    WHERE revision < $1 AND at >= $2 AND at < $3
+                      AND ($4 = '' OR actor = $4) AND ($5 = '' OR command = $5)
+                      AND ($6 = '' OR changes LIKE $6 ESCAPE '!')
+                      AND ($7 = '' OR lower(subject) LIKE $7 ESCAPE '!'
+                           OR lower(reason) LIKE $7 ESCAPE '!')
+                    ORDER BY revision DESC LIMIT $8";
+    AUDIT_AS_OF = "SELECT max(revision) FROM audit WHERE at <= $1";
+
+    CHECKPOINT_LAST = "SELECT revision, envelope FROM checkpoint ORDER BY revision DESC LIMIT 1";
+    CHECKPOINT_ALL = "SELECT revision, envelope FROM checkpoint ORDER BY revision";
+    CHECKPOINT_PUT = "INSERT INTO checkpoint (revision, envelope) VALUES ($1, $2)
+                      ON CONFLICT (revision) DO NOTHING";
+
+    IDEMPOTENCY_GET = "SELECT fingerprint, revision, answer FROM idempotency
+                       WHERE actor = $1 AND key = $2";
+    IDEMPOTENCY_PUT = "INSERT INTO idempotency (actor, key, fingerprint, revision, at, answer)
+                       VALUES ($1, $2, $3, $4, $5, $6)";
+    IDEMPOTENCY_PRUNE = "DELETE FROM idempotency WHERE at < $1";
+
+    SESSION_GET = "SELECT id_hash, user_id, csrf, created_at, seen_at, address, agent
+                   FROM session WHERE id_hash = $1";
+    SESSION_LIST = "SELECT id_hash, user_id, csrf, created_at, seen_at, address, agent
+                    FROM session WHERE user_id = $1 ORDER BY created_at, id_hash";
+    SESSION_PUT = "INSERT INTO session
+                   (id_hash, user_id, csrf, created_at, seen_at, address, agent)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    SESSION_SEEN = "UPDATE session SET seen_at = $1 WHERE id_hash = $2";
+    SESSION_DELETE = "DELETE FROM session WHERE id_hash = $1";
+    SESSION_DELETE_ALL = "DELETE FROM session WHERE user_id = $1 AND id_hash <> $2";
+    SESSION_PRUNE = "DELETE FROM session WHERE created_at < $1 OR seen_at < $2";
+
+    NOTE_GET = "SELECT count, at FROM note WHERE topic = $1 AND key = $2";
+    NOTE_ALL = "SELECT key, count, at FROM note WHERE topic = $1 ORDER BY key";
+    NOTE_PUT = "INSERT INTO note (topic, key, count, at) VALUES ($1, $2, $3, $4)
+                ON CONFLICT (topic, key) DO UPDATE SET count = excluded.count, at = excluded.at";
+    NOTE_COUNT = "INSERT INTO note (topic, key, count, at) VALUES ($1, $2, 1, $3)
+                  ON CONFLICT (topic, key) DO UPDATE SET count = note.count + 1, at = excluded.at";
+    NOTE_DELETE = "DELETE FROM note WHERE topic = $1 AND key = $2";
+
+    USAGE_PUT = "INSERT INTO usage (tenant, feature, amount, at) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (tenant, feature) DO UPDATE
+                 SET amount = excluded.amount, at = excluded.at
+                 WHERE usage.at <= excluded.at";
+    USAGE_ALL = "SELECT tenant, feature, amount FROM usage ORDER BY tenant, feature";
+    USAGE_GET = "SELECT feature, amount, at FROM usage WHERE tenant = $1 ORDER BY feature";
+
+    LEASE_TAKE = "INSERT INTO lease (name, holder, until) VALUES ($1, $2, $3)
+                  ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+                  WHERE lease.holder = $2 OR lease.until <= $4";
+
+    VACUUM_INTO = "VACUUM INTO $1";
 
     MIGRATION_TABLE = "CREATE TABLE IF NOT EXISTS migration (
                            number     BIGINT PRIMARY KEY,
@@ -63,6 +134,37 @@ statements! {
     MIGRATION_ALL = "SELECT number, name, checksum FROM migration ORDER BY number";
     MIGRATION_PUT = "INSERT INTO migration (number, name, checksum, applied_at)
                      VALUES ($1, $2, $3, $4)";
+}
+
+/// A table that is copied from one database to another.
+pub(super) struct Table {
+    pub(super) select: &'static str,
+    pub(super) insert: &'static str,
+}
+
+macro_rules! tables {
+    ($($name:literal ($columns:literal) $values:literal;)*) => {
+        /// Every table but that of the migrations and that of the leases.
+        pub(super) const TABLES: &[Table] = &[$(Table {
+            select: concat!("SELECT ", $columns, " FROM ", $name),
+            insert: concat!("INSERT INTO ", $name, " (", $columns, ") VALUES (", $values, ")"),
+        }),*];
+    };
+}
+
+tables! {
+    "meta" ("name, value") "$1, $2";
+    "counter" ("name, value") "$1, $2";
+    "object" ("kind, key, revision, json, secret, due_at") "$1, $2, $3, $4, $5, $6";
+    "version" ("kind, key, revision, json") "$1, $2, $3, $4";
+    "audit" ("revision, at, actor, principal, address, command, subject, reason, request_id, \
+              changes, prev_hash, hash") "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12";
+    "checkpoint" ("revision, envelope") "$1, $2";
+    "idempotency" ("actor, key, fingerprint, revision, at, answer") "$1, $2, $3, $4, $5, $6";
+    "session" ("id_hash, user_id, csrf, created_at, seen_at, address, agent")
+        "$1, $2, $3, $4, $5, $6, $7";
+    "note" ("topic, key, count, at") "$1, $2, $3, $4";
+    "usage" ("tenant, feature, amount, at") "$1, $2, $3, $4";
 }
 
 #[cfg(test)]

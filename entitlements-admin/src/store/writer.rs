@@ -1,209 +1,204 @@
 //! The one transaction that changes anything.
 
-use std::collections::BTreeMap;
+use entitlements_core::Revision;
 
-use entitlements_core::{Revision, TenantKey};
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use super::{
+    CommitError, Committed, Conflict, ReadError, Stored,
+    audit::{self, AuditChange, VersionHash},
+    read,
+    session::{Mode, Session, SqlError, values},
+    sql,
+};
+use crate::workflow::{
+    Changeset, IdempotencyKey, ObjectId, Origin, SessionChange, Write, doors,
+};
 
-use super::{CommitError, Conflict, Stored, Subject, audit, read, sql};
-use crate::workflow::{CatalogChange, Changeset, Scope, TenantChange, Token, TokenChange};
+/// What became of one changeset.
+pub(super) type Committing = Result<Committed, CommitError>;
 
-/// Does all of it, or none.
-pub(super) fn commit(
-    connection: &mut rusqlite::Connection,
-    changes: &Changeset,
-) -> Result<Revision, CommitError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let revision = draw_revision(&transaction)?;
-    let mut story = Story::default();
-    catalog_is_the_one_read(&transaction, changes)?;
-    if let Some(change) = &changes.catalog {
-        put_catalog(&transaction, revision, changes, change, &mut story)?;
+/// Commits several changesets in one transaction, so that they share one wait for the disk. Each
+/// happens whole or not at all, whatever becomes of the others.
+pub(super) fn commit_all(session: &mut dyn Session, group: &[&Changeset]) -> Vec<Committing> {
+    let mut results = Vec::with_capacity(group.len());
+    let done = commit_group(session, group, &mut results);
+    if let Err(error) = done {
+        session.roll_back();
+        // Nothing of the group is there. Those who were told no already were told the truth.
+        results.resize_with(group.len(), || Err(error.clone().into()));
+        for result in results.iter_mut().filter(|result| result.is_ok()) {
+            *result = Err(error.clone().into());
+        }
     }
-    for (key, change) in &changes.tenants {
-        put_tenant(&transaction, revision, key, change, &mut story)?;
+    results
+}
+
+fn commit_group(
+    session: &mut dyn Session,
+    group: &[&Changeset],
+    results: &mut Vec<Committing>,
+) -> Result<(), SqlError> {
+    session.begin(Mode::Write)?;
+    for changes in group {
+        session.batch("SAVEPOINT one")?;
+        let result = commit_one(session, changes);
+        if let Err(CommitError::Broken(why)) = result {
+            return Err(SqlError::Broken(why));
+        }
+        // One that was done before gives back the revision that it drew.
+        let is_new = result.as_ref().is_ok_and(|done| !done.repeated);
+        session.batch(if is_new { "RELEASE SAVEPOINT one" } else { "ROLLBACK TO SAVEPOINT one" })?;
+        results.push(result);
     }
-    for change in &changes.tokens {
-        put_token(&transaction, revision, change, &mut story)?;
+    session.announce()?;
+    session.commit()
+}
+
+fn commit_one(session: &mut dyn Session, changes: &Changeset) -> Committing {
+    // First the counter: on a shared database this is what others wait for.
+    let revision = draw_revision(session)?;
+    if let Some(done) = done_before(session, &changes.origin)? {
+        return Ok(done);
     }
-    audit::append(&transaction, revision, changes, story.before.text()?, story.after.text()?)?;
-    transaction.commit()?;
-    Ok(revision)
-}
-
-/// What was there before and what is there after, for the audit.
-#[derive(Default)]
-struct Story {
-    before: Side,
-    after: Side,
-}
-
-#[derive(Default, Serialize)]
-struct Side {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    catalog: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tenants: BTreeMap<String, Box<RawValue>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tokens: BTreeMap<String, TokenText>,
-}
-
-#[derive(Serialize)]
-struct TokenText {
-    scope: Scope,
-    label: String,
-}
-
-impl Side {
-    fn text(&self) -> Result<Option<String>, serde_json::Error> {
-        let empty = self.catalog.is_none() && self.tenants.is_empty() && self.tokens.is_empty();
-        if empty { Ok(None) } else { serde_json::to_string(self).map(Some) }
+    for (id, expected) in &changes.reads {
+        expect(session, id, *expected)?;
     }
-
-    fn token(&mut self, token: &Token) {
-        let text = TokenText { scope: token.scope, label: token.label.clone() };
-        self.tokens.insert(token.id.clone(), text);
+    let mut list = Vec::with_capacity(changes.writes.len());
+    let mut closes_door = false;
+    for (id, write) in &changes.writes {
+        let before = expect(session, id, write.expected)?;
+        let was = before.as_ref().map(|row| &*row.json);
+        closes_door |= doors::closes(id.kind, was, write.after.as_ref().map(|row| &*row.json));
+        list.push(put(session, revision, id, before, write)?);
     }
+    if closes_door {
+        a_door_is_left(session)?;
+    }
+    for change in &changes.sessions {
+        put_session(session, change)?;
+    }
+    let at = audit::append(session, revision, changes, &list)?;
+    if let Some(key) = &changes.origin.idempotency {
+        let answer = serde_json::to_string(&changes.answer)?;
+        let IdempotencyKey { key, fingerprint } = key;
+        let (actor, revision) = (&changes.origin.actor, read::integer(revision));
+        let values = values![actor, key, fingerprint, revision, at.as_micros(), &answer];
+        session.execute(sql::IDEMPOTENCY_PUT, values)?;
+    }
+    Ok(Committed { revision, answer: changes.answer.clone(), repeated: false })
 }
 
-fn draw_revision(transaction: &Transaction<'_>) -> Result<Revision, CommitError> {
-    let value: i64 =
-        transaction.prepare_cached(sql::COUNTER_NEXT)?.query_row(["revision"], |row| row.get(0))?;
-    read::revision(value).map_err(|error| CommitError::Unavailable(error.to_string()))
+fn draw_revision(session: &mut dyn Session) -> Result<Revision, CommitError> {
+    let drawn = session.first(sql::COUNTER_NEXT, values!["revision"], |row| row.integer())?;
+    let drawn = drawn.ok_or_else(|| CommitError::Unavailable("there is no counter".into()))?;
+    Ok(read::revision(drawn)?)
 }
 
-fn stored(
-    transaction: &Transaction<'_>,
-    statement: &str,
-    key: &[&str],
-) -> Result<Option<Stored>, CommitError> {
-    let row = transaction
-        .prepare_cached(statement)?
-        .query_row(rusqlite::params_from_iter(key), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    row.map(|(json, revision)| Ok(Stored { json, revision: read::revision(revision)? }))
-        .transpose()
-        .map_err(|error: super::ReadError| CommitError::Unavailable(error.to_string()))
+/// The same request, where it was done already. The revision that was drawn is given back with
+/// the savepoint.
+fn done_before(
+    session: &mut dyn Session,
+    origin: &Origin,
+) -> Result<Option<Committed>, CommitError> {
+    let Some(wanted) = &origin.idempotency else { return Ok(None) };
+    match read::repeated(session, &origin.actor, wanted)? {
+        None => Ok(None),
+        Some(Ok((revision, answer))) => Ok(Some(Committed { revision, answer, repeated: true })),
+        Some(Err(())) => Err(CommitError::KeyReused(wanted.key.clone())),
+    }
 }
 
 /// The present row, where it is the one that the changeset expects.
 fn expect(
-    present: Option<Stored>,
+    session: &mut dyn Session,
+    id: &ObjectId,
     expected: Option<Revision>,
-    subject: impl FnOnce() -> Subject,
 ) -> Result<Option<Stored>, CommitError> {
+    let present = read::object(session, id)?;
     if present.as_ref().map(|row| row.revision) == expected {
         return Ok(present);
     }
-    Err(CommitError::Conflict(Box::new(Conflict { subject: subject(), expected, present })))
+    Err(CommitError::Conflict(Box::new(Conflict { subject: id.clone(), expected, present })))
 }
 
-fn catalog_is_the_one_read(
-    transaction: &Transaction<'_>,
-    changes: &Changeset,
-) -> Result<(), CommitError> {
-    let Some(read) = changes.catalog_read else { return Ok(()) };
-    let present = stored(transaction, sql::CATALOG_GET, &[])?;
-    expect(present, (read != Revision(0)).then_some(read), || Subject::Catalog)?;
-    Ok(())
-}
-
-fn put_catalog(
-    transaction: &Transaction<'_>,
+fn put(
+    session: &mut dyn Session,
     revision: Revision,
-    changes: &Changeset,
-    change: &CatalogChange,
-    story: &mut Story,
-) -> Result<(), CommitError> {
-    let present = stored(transaction, sql::CATALOG_GET, &[])?;
-    let before = expect(present, change.expected, || Subject::Catalog)?;
-    let json = serde_json::to_string(change.catalog.draft())?;
-    let number = read::integer(revision);
-    transaction.prepare_cached(sql::CATALOG_PUT)?.execute(params![json, number])?;
-    transaction.prepare_cached(sql::CATALOG_HISTORY_PUT)?.execute(params![
-        number,
-        changes.at.as_micros(),
-        json
-    ])?;
-    story.before.catalog = before.map(|row| RawValue::from_string(row.json)).transpose()?;
-    story.after.catalog = Some(RawValue::from_string(json)?);
-    Ok(())
-}
-
-fn put_tenant(
-    transaction: &Transaction<'_>,
-    revision: Revision,
-    key: &TenantKey,
-    change: &TenantChange,
-    story: &mut Story,
-) -> Result<(), CommitError> {
-    let present = stored(transaction, sql::TENANT_GET, &[key.as_str()])?;
-    let before = expect(present, change.expected, || Subject::Tenant(key.clone()))?;
-    if let Some(before) = before {
-        story.before.tenants.insert(key.to_string(), RawValue::from_string(before.json)?);
-    }
-    let Some(tenant) = &change.tenant else {
-        transaction.prepare_cached(sql::TENANT_DELETE)?.execute([key.as_str()])?;
-        return Ok(());
+    id: &ObjectId,
+    before: Option<Stored>,
+    write: &Write,
+) -> Result<AuditChange, CommitError> {
+    let (kind, key, number) = (id.kind.code(), &id.key, read::integer(revision));
+    let json = write.after.as_ref().map(|record| &record.json);
+    session.execute(sql::VERSION_PUT, values![kind, key, number, json])?;
+    match &write.after {
+        None => session.execute(sql::OBJECT_DELETE, values![kind, key])?,
+        Some(record) => {
+            let due_at = record.due_at.map(|at| at.as_micros());
+            let values = values![kind, key, number, json, record.secret.as_ref(), due_at];
+            session.execute(sql::OBJECT_PUT, values)?
+        }
     };
-    let json = serde_json::to_string(tenant)?;
-    transaction.prepare_cached(sql::TENANT_PUT)?.execute(params![
-        key.as_str(),
-        json,
-        read::integer(revision)
-    ])?;
-    story.after.tenants.insert(key.to_string(), RawValue::from_string(json)?);
+    let hash = |json: &String| audit::document_hash(json);
+    Ok(AuditChange {
+        object: id.to_string(),
+        before: before
+            .map(|row| VersionHash { revision: row.revision, hash: hash(&row.json) }),
+        after: json.map(hash),
+    })
+}
+
+fn put_session(session: &mut dyn Session, change: &SessionChange) -> Result<(), CommitError> {
+    match change {
+        SessionChange::Open(row) => session.execute(
+            sql::SESSION_PUT,
+            values![
+                &row.id_hash,
+                &row.user,
+                &row.csrf,
+                row.created_at.as_micros(),
+                row.seen_at.as_micros(),
+                row.address.as_ref(),
+                row.agent.as_ref(),
+            ],
+        )?,
+        SessionChange::Close(id_hash) => session.execute(sql::SESSION_DELETE, values![id_hash])?,
+        SessionChange::CloseAll { user, except } => {
+            // No session has this hash: it is the hash of no secret that anybody knows.
+            let except = except.unwrap_or_default();
+            session.execute(sql::SESSION_DELETE_ALL, values![user, &except])?
+        }
+    };
     Ok(())
 }
 
-fn put_token(
-    transaction: &Transaction<'_>,
-    revision: Revision,
-    change: &TokenChange,
-    story: &mut Story,
-) -> Result<(), CommitError> {
-    match change {
-        TokenChange::Create(token) => {
-            transaction.prepare_cached(sql::TOKEN_PUT)?.execute(params![
-                token.id,
-                token.label,
-                token.scope.code(),
-                token.secret_hash,
-                token.created_at.as_micros(),
-                read::integer(revision)
-            ])?;
-            story.after.token(token);
-        }
-        TokenChange::Revoke(id) => {
-            let token = transaction
-                .prepare_cached(sql::TOKEN_GET)?
-                .query_row([id], read::token)
-                .optional()?
-                .ok_or_else(|| CommitError::UnknownToken(id.clone()))?;
-            transaction.prepare_cached(sql::TOKEN_DELETE)?.execute([id])?;
-            story.before.token(&token);
-            one_admin_token_is_left(transaction)?;
+/// Whatever closes a door must leave one by which somebody can let others in.
+fn a_door_is_left(session: &mut dyn Session) -> Result<(), CommitError> {
+    for kind in doors::KINDS {
+        let documents = session.all(sql::OBJECT_ALL, values![kind.code()], |row| {
+            row.text()?;
+            row.text()
+        })?;
+        if documents.iter().any(|json| doors::is_open(kind, json)) {
+            return Ok(());
         }
     }
-    Ok(())
+    Err(CommitError::LastSuperAdmin)
 }
 
-fn one_admin_token_is_left(transaction: &Transaction<'_>) -> Result<(), CommitError> {
-    let admins: i64 =
-        transaction.prepare_cached(sql::TOKEN_ADMINS)?.query_row([], |row| row.get(0))?;
-    if admins > 0 { Ok(()) } else { Err(CommitError::LastAdminToken) }
+impl From<SqlError> for CommitError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Broken(why) => Self::Broken(why),
+            SqlError::Unavailable(why) | SqlError::Odd(why) => Self::Unavailable(why),
+        }
+    }
 }
 
-impl From<rusqlite::Error> for CommitError {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
-        match error.sqlite_error_code() {
-            Some(DatabaseCorrupt | NotADatabase | SystemIoFailure) => {
-                Self::Broken(error.to_string())
-            }
-            _ => Self::Unavailable(error.to_string()),
+impl From<ReadError> for CommitError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Sql(error) => error.into(),
+            error => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -1,22 +1,30 @@
-//! Decides what importing a catalog changes.
+//! Decides what making a catalog the one in force changes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use entitlements_core::{Catalog, Problem, Revision, Tenant, TenantKey};
 
-use super::{CatalogChange, Changeset, Origin, below};
+use super::{Changeset, ObjectId, Origin, Record, Write, below};
 
 /// Makes `catalog` the catalog in force.
-#[must_use]
-pub fn import(origin: Origin, current: Option<Revision>, catalog: Arc<Catalog>) -> Changeset {
-    let mut changes = origin.changeset("catalog".into());
-    changes.catalog = Some(CatalogChange { expected: current, catalog });
-    changes
+///
+/// # Errors
+/// Where it cannot be written as JSON.
+pub fn replace(
+    origin: Origin,
+    current: Option<Revision>,
+    catalog: &Catalog,
+) -> Result<Changeset, serde_json::Error> {
+    let mut changes = origin.changeset("the catalog");
+    let record = Record::of(catalog.draft())?;
+    let write = Write { expected: current, after: Some(record) };
+    changes.writes.insert(ObjectId::catalog(), write);
+    Ok(changes)
 }
 
 /// What in existing tenants means nothing, or does not fit, under a catalog.
 ///
-/// It stops nobody from importing it: what means nothing gives nothing.
+/// It stops nobody from making it the one in force: what means nothing gives nothing.
 #[must_use]
 pub fn warnings<'t>(
     catalog: &Catalog,

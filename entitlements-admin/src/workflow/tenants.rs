@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use entitlements_core::{Catalog, Problem, Revision, Tenant, TenantKey};
 
-use super::{Changeset, Origin, TenantChange, catalog::tenant_problems};
+use super::{Changeset, ObjectId, Origin, Record, Write, catalog::tenant_problems};
+
+/// The catalog that tenants are checked under, and its revision; none before the first one.
+pub type Under<'c> = (&'c Catalog, Option<Revision>);
 
 /// Makes or replaces one tenant.
 ///
@@ -12,27 +15,28 @@ use super::{Changeset, Origin, TenantChange, catalog::tenant_problems};
 /// All that is wrong with it under the catalog, with paths inside the tenant.
 pub fn put(
     origin: Origin,
-    catalog: (&Catalog, Revision),
+    under: Under<'_>,
     current: Option<Revision>,
-    key: TenantKey,
-    tenant: Tenant,
+    key: &TenantKey,
+    tenant: &Tenant,
 ) -> Result<Changeset, Vec<Problem>> {
-    let (catalog, catalog_revision) = catalog;
-    let problems = catalog.check_tenant(&tenant);
+    let (catalog, catalog_revision) = under;
+    let problems = catalog.check_tenant(tenant);
     if !problems.is_empty() {
         return Err(problems);
     }
     let mut changes = origin.changeset(format!("tenant {key}"));
-    changes.catalog_read = Some(catalog_revision);
-    changes.tenants.insert(key, TenantChange { expected: current, tenant: Some(tenant) });
+    changes.reads.insert(ObjectId::catalog(), catalog_revision);
+    changes.writes.insert(ObjectId::tenant(key.as_str()), replacing(current, tenant)?);
     Ok(changes)
 }
 
 /// Removes one tenant.
 #[must_use]
-pub fn delete(origin: Origin, current: Revision, key: TenantKey) -> Changeset {
+pub fn delete(origin: Origin, current: Revision, key: &TenantKey) -> Changeset {
     let mut changes = origin.changeset(format!("tenant {key}"));
-    changes.tenants.insert(key, TenantChange { expected: Some(current), tenant: None });
+    let write = Write { expected: Some(current), after: None };
+    changes.writes.insert(ObjectId::tenant(key.as_str()), write);
     changes
 }
 
@@ -43,32 +47,43 @@ pub fn delete(origin: Origin, current: Revision, key: TenantKey) -> Changeset {
 /// `tenants.acme.subscriptions[0].plan`.
 pub fn bulk(
     origin: Origin,
-    catalog: (&Catalog, Revision),
-    current: &BTreeMap<TenantKey, Revision>,
-    tenants: BTreeMap<TenantKey, Tenant>,
+    under: Under<'_>,
+    current: &BTreeMap<String, Revision>,
+    tenants: &BTreeMap<TenantKey, Tenant>,
 ) -> Result<Changeset, Vec<Problem>> {
-    let (catalog, catalog_revision) = catalog;
-    let problems = tenant_problems(catalog, &tenants);
+    let (catalog, catalog_revision) = under;
+    let problems = tenant_problems(catalog, tenants);
     if !problems.is_empty() {
         return Err(problems);
     }
     let count = tenants.len();
     let subject = format!("{count} {}", if count == 1 { "tenant" } else { "tenants" });
     let mut changes = origin.changeset(subject);
-    changes.catalog_read = Some(catalog_revision);
-    changes.tenants = replacing(current, tenants);
+    changes.reads.insert(ObjectId::catalog(), catalog_revision);
+    changes.writes = replacing_all(current, tenants)?;
     Ok(changes)
 }
 
-/// The change that each tenant is, given what it replaces.
-#[must_use]
-pub fn replacing(
-    current: &BTreeMap<TenantKey, Revision>,
-    tenants: BTreeMap<TenantKey, Tenant>,
-) -> BTreeMap<TenantKey, TenantChange> {
-    let change = |(key, tenant): (TenantKey, Tenant)| {
-        let expected = current.get(&key).copied();
-        (key, TenantChange { expected, tenant: Some(tenant) })
+/// The write that each tenant is, given what it replaces.
+///
+/// # Errors
+/// Where one cannot be written as JSON.
+pub fn replacing_all(
+    current: &BTreeMap<String, Revision>,
+    tenants: &BTreeMap<TenantKey, Tenant>,
+) -> Result<BTreeMap<ObjectId, Write>, Vec<Problem>> {
+    let write = |(key, tenant): (&TenantKey, &Tenant)| {
+        let expected = current.get(key.as_str()).copied();
+        Ok((ObjectId::tenant(key.as_str()), replacing(expected, tenant)?))
     };
-    tenants.into_iter().map(change).collect()
+    tenants.iter().map(write).collect()
+}
+
+fn replacing(expected: Option<Revision>, tenant: &Tenant) -> Result<Write, Vec<Problem>> {
+    let not_json = |error: serde_json::Error| {
+        let (path, message) = (String::new(), error.to_string());
+        vec![Problem { path, code: "not_json".into(), message }]
+    };
+    let record = Record::of(tenant).map_err(not_json)?;
+    Ok(Write { expected, after: Some(record) })
 }

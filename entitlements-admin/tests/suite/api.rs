@@ -331,7 +331,7 @@ async fn long_documents_stand_only_in_the_entry_itself() {
 #[tokio::test]
 async fn tokens_are_made_listed_and_revoked() {
     let world = World::new().await;
-    let made = world.admin.post("/v1/tokens", r#"{"scope":"sync","label":"sidecar"}"#).await;
+    let made = world.admin.post("/v1/keys", r#"{"scope":"sync","label":"sidecar"}"#).await;
     assert_eq!((made.status, made.header("cache-control")), (201, "no-store"));
     let made = made.json();
     assert!(
@@ -340,22 +340,22 @@ async fn tokens_are_made_listed_and_revoked() {
             .unwrap()
             .starts_with(&format!("ent_{}_", made["id"].as_str().unwrap()))
     );
-    let list = world.admin.get("/v1/tokens").await;
+    let list = world.admin.get("/v1/keys").await;
     assert_eq!(list.json()["tokens"].as_array().unwrap().len(), 2);
     assert!(!list.text().contains("ent_"), "no secret is ever shown again");
 
     for bad in [r#"{"scope":"root","label":"x"}"#, r#"{"scope":"read"}"#] {
-        world.admin.post("/v1/tokens", bad).await.is_problem(400, "invalid_body");
+        world.admin.post("/v1/keys", bad).await.is_problem(400, "invalid_body");
     }
     for label in ["", "  ", "a\\nb", &"x".repeat(101)] {
         let body = format!(r#"{{"scope":"read","label":"{label}"}}"#);
-        world.admin.post("/v1/tokens", &body).await.is_problem(400, "invalid_request");
+        world.admin.post("/v1/keys", &body).await.is_problem(400, "invalid_request");
     }
-    let path = format!("/v1/tokens/{}", made["id"].as_str().unwrap());
+    let path = format!("/v1/keys/{}", made["id"].as_str().unwrap());
     assert_eq!(world.admin.delete(&path).await.status, 200);
     world.admin.delete(&path).await.is_problem(404, "not_found");
     let own = world.admin.token.as_ref().unwrap().split('_').nth(1).unwrap();
-    world.admin.delete(&format!("/v1/tokens/{own}")).await.is_problem(409, "refused");
+    world.admin.delete(&format!("/v1/keys/{own}")).await.is_problem(409, "refused");
 }
 
 #[tokio::test]

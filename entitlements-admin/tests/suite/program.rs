@@ -122,7 +122,7 @@ async fn what_stops_a_start_is_1_and_one_line() {
 async fn a_missing_or_foreign_key_is_not_replaced_in_silence() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().to_str().unwrap();
-    assert!(run(&["token", "list", "--data", data]).await.status.success());
+    assert!(run(&["key", "list", "--data", data]).await.status.success());
     let root = folder.path().join("keys/root.key");
     let kept = std::fs::read(&root).unwrap();
     let verify = ["audit", "verify", "--data", data];
@@ -157,7 +157,7 @@ async fn it_serves_until_a_signal_and_finds_its_data_again() {
     assert_eq!(admin.send("PUT", "/v1/catalog", &toml, CATALOG).await.status, 200);
     let second = run(&["serve", "--listen", "127.0.0.1:0", "--data", data]).await;
     failed(&second, 1, "another process uses it");
-    let offline = run(&["token", "list", "--data", data]).await;
+    let offline = run(&["key", "list", "--data", data]).await;
     failed(&offline, 1, "another process uses it");
     end(child).await;
 
@@ -212,10 +212,10 @@ async fn files_are_checked_imported_and_asked() {
     let missing = run(&["catalog", "import", "nothing.toml", "--data", data]).await;
     failed(&missing, 1, "`nothing.toml`");
 
-    let made = run(&["token", "create", "--scope", "sync", "--label", "x", "--data", data]).await;
+    let made = run(&["key", "create", "--scope", "sync", "--label", "x", "--data", data]).await;
     let token = text(&made.stdout);
     assert!(token.starts_with("ent_"), "{made:?}");
-    let list = text(&run(&["token", "list", "--data", data]).await.stdout);
+    let list = text(&run(&["key", "list", "--data", data]).await.stdout);
     let id = token.split('_').nth(1).unwrap();
     assert!(list.contains(id) && !list.contains("ent_"), "{list}");
     let verified = run(&["audit", "verify", "--data", data]).await;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use entitlements_admin::{
     Admin, Config, Running,
-    app::{Actor, Command},
+    app::{Actor, Command, NewKey},
     workflow::Scope,
 };
 use http_body_util::{BodyExt, Full};
@@ -55,7 +55,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let running = Admin::start(config(folder.path())).await.unwrap();
-        let admin = Client::new(running.addr(), running.first_token());
+        let admin = Client::new(running.addr(), running.first_key());
         Self { running, folder, admin }
     }
 
@@ -71,9 +71,9 @@ impl World {
     }
 
     pub(crate) async fn client(&self, scope: Scope) -> Client {
-        let command = Command::CreateToken { scope, label: "test".into() };
+        let command = Command::CreateKey(NewKey::new(scope, "test"));
         let outcome = self.running.app().execute(&Actor::local("test"), command).await.unwrap();
-        Client::new(self.running.addr(), Some(&outcome.token.unwrap().text))
+        Client::new(self.running.addr(), outcome.secret.as_deref())
     }
 
     /// Returns once so many long polls wait.

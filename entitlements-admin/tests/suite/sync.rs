@@ -137,7 +137,7 @@ async fn a_restart_publishes_the_same_bytes_under_the_same_key() {
     assert_eq!(world.admin.put("/v1/catalog", &catalog).await.status, 200);
     let (before, root) = (tag(&world.admin.get("/sync/v1/snapshot").await), world.running.trust());
     let world = world.restarted().await;
-    assert_eq!(world.running.first_token(), None);
+    assert_eq!(world.running.first_key(), None);
     assert_eq!(world.running.trust(), root);
     assert_eq!(tag(&world.admin.get("/sync/v1/snapshot").await), before);
     trust(&world, &world.admin).await;

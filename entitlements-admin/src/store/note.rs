@@ -1,0 +1,146 @@
+//! What is noted in passing, outside revisions and audit.
+
+use entitlements_core::{Revision, Timestamp};
+
+use super::{
+    read,
+    session::{Row, Session, SqlError, values},
+    sql,
+};
+
+/// Something to note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// It happened once more.
+    Count {
+        /// What kind of thing, such as `sign_in_failed`.
+        topic: &'static str,
+        /// Which one.
+        key: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// It happened last at this instant.
+    Seen {
+        /// What kind of thing, such as `key_used`.
+        topic: &'static str,
+        /// Which one.
+        key: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// It counts no more.
+    Forget {
+        /// What kind of thing.
+        topic: &'static str,
+        /// Which one.
+        key: String,
+    },
+    /// A browser was heard of.
+    SessionSeen {
+        /// Which.
+        id_hash: [u8; 32],
+        /// When.
+        at: Timestamp,
+    },
+    /// How much of a limit a tenant used. An older word does not replace a newer one.
+    Usage {
+        /// Whose.
+        tenant: String,
+        /// Of which feature.
+        feature: String,
+        /// How much.
+        amount: u64,
+        /// When it was counted.
+        at: Timestamp,
+    },
+    /// The head of the audit, signed.
+    Checkpoint {
+        /// The last row that it covers.
+        revision: Revision,
+        /// The signed envelope.
+        envelope: Vec<u8>,
+    },
+    /// Versions that were replaced by this commit or before it need not be kept.
+    PruneVersions {
+        /// The commit.
+        before: Revision,
+    },
+    /// Answers to requests before this instant need not be kept.
+    PruneAnswers {
+        /// The instant.
+        before: Timestamp,
+    },
+    /// Sessions that were opened, or last heard of, before these instants are over.
+    PruneSessions {
+        /// Opened.
+        created_before: Timestamp,
+        /// Last heard of.
+        seen_before: Timestamp,
+    },
+}
+
+/// Keeps notes, inside a transaction.
+pub(super) fn keep(session: &mut dyn Session, notes: &[Note]) -> Result<(), SqlError> {
+    for note in notes {
+        one(session, note)?;
+    }
+    Ok(())
+}
+
+fn one(session: &mut dyn Session, note: &Note) -> Result<(), SqlError> {
+    match note {
+        Note::Count { topic, key, at } => {
+            session.execute(sql::NOTE_COUNT, values![*topic, key, at.as_micros()])
+        }
+        Note::Seen { topic, key, at } => {
+            session.execute(sql::NOTE_PUT, values![*topic, key, 1_i64, at.as_micros()])
+        }
+        Note::Forget { topic, key } => session.execute(sql::NOTE_DELETE, values![*topic, key]),
+        Note::SessionSeen { id_hash, at } => {
+            session.execute(sql::SESSION_SEEN, values![at.as_micros(), id_hash])
+        }
+        Note::Usage { tenant, feature, amount, at } => {
+            let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
+            session.execute(sql::USAGE_PUT, values![tenant, feature, amount, at.as_micros()])
+        }
+        Note::Checkpoint { revision, envelope } => {
+            let values = values![read::integer(*revision), envelope.as_slice()];
+            session.execute(sql::CHECKPOINT_PUT, values)
+        }
+        Note::PruneVersions { before } => {
+            session.execute(sql::VERSION_PRUNE, values![read::integer(*before)])
+        }
+        Note::PruneAnswers { before } => {
+            session.execute(sql::IDEMPOTENCY_PRUNE, values![before.as_micros()])
+        }
+        Note::PruneSessions { created_before, seen_before } => {
+            let values = values![created_before.as_micros(), seen_before.as_micros()];
+            session.execute(sql::SESSION_PRUNE, values)
+        }
+    }
+    .map(drop)
+}
+
+/// Takes or keeps a lease.
+pub(super) fn lease(
+    session: &mut dyn Session,
+    name: &str,
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, SqlError> {
+    let values = values![name, holder, until.as_micros(), now.as_micros()];
+    Ok(session.execute(sql::LEASE_TAKE, values)? > 0)
+}
+
+/// Keeps a fact where there is none yet, and says what holds.
+pub(super) fn claim(
+    session: &mut dyn Session,
+    name: &str,
+    value: &str,
+) -> Result<String, SqlError> {
+    session.execute(sql::META_CLAIM, values![name, value])?;
+    let held = session.first(sql::META_GET, values![name], Row::text)?;
+    held.ok_or_else(|| SqlError::Odd(format!("`{name}` was not kept")))
+}

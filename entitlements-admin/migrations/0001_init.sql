@@ -81,7 +81,7 @@ CREATE TABLE session (
     address    TEXT,
     agent      TEXT
 );
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 
 -- Facts that are noted in passing, outside the audit: failed sign-ins, last uses.
 CREATE TABLE note (

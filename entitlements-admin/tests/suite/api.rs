@@ -297,10 +297,10 @@ async fn the_audit_tells_who_changed_what() {
     let list = world.admin.get("/v1/audit").await.json();
     let entries = list["entries"].as_array().unwrap();
     let commands: Vec<&str> = entries.iter().map(|e| e["command"].as_str().unwrap()).collect();
-    let expected = ["create_token", "import_catalog", "put_tenant", "put_tenant", "delete_tenant"];
+    let expected = ["create_key", "import_catalog", "put_tenant", "put_tenant", "delete_tenant"];
     assert_eq!(commands, expected);
     let id = world.admin.token.as_ref().unwrap().split('_').nth(1).unwrap();
-    assert_eq!(entries[3]["actor"], format!("token:{id}"));
+    assert_eq!(entries[3]["actor"], format!("key:{id}"));
     assert_eq!(entries[3]["subject"], "tenant acme");
     assert_eq!(entries[3]["before"]["tenants"]["acme"]["subscriptions"][0]["plan"], "pro");
     assert_eq!(entries[3]["after"]["tenants"]["acme"]["subscriptions"][0]["plan"], "basic");
@@ -329,19 +329,19 @@ async fn long_documents_stand_only_in_the_entry_itself() {
 }
 
 #[tokio::test]
-async fn tokens_are_made_listed_and_revoked() {
+async fn keys_are_made_listed_and_revoked() {
     let world = World::new().await;
     let made = world.admin.post("/v1/keys", r#"{"scope":"sync","label":"sidecar"}"#).await;
     assert_eq!((made.status, made.header("cache-control")), (201, "no-store"));
     let made = made.json();
     assert!(
-        made["token"]
+        made["key"]
             .as_str()
             .unwrap()
             .starts_with(&format!("ent_{}_", made["id"].as_str().unwrap()))
     );
     let list = world.admin.get("/v1/keys").await;
-    assert_eq!(list.json()["tokens"].as_array().unwrap().len(), 2);
+    assert_eq!(list.json()["keys"].as_array().unwrap().len(), 2);
     assert!(!list.text().contains("ent_"), "no secret is ever shown again");
 
     for bad in [r#"{"scope":"root","label":"x"}"#, r#"{"scope":"read"}"#] {

@@ -26,9 +26,9 @@ const TABLE: &[(&str, &str, &str, &str, [bool; 4])] = &[
     ),
     ("GET", "/v1/audit", "/v1/audit", "", READ),
     ("GET", "/v1/audit/{revision}", "/v1/audit/1", "", READ),
-    ("GET", "/v1/tokens", "/v1/tokens", "", ADMIN),
-    ("POST", "/v1/tokens", "/v1/tokens", r#"{"scope":"read","label":"x"}"#, ADMIN),
-    ("DELETE", "/v1/tokens/{id}", "/v1/tokens/aaaaaaaa", "", ADMIN),
+    ("GET", "/v1/keys", "/v1/keys", "", ADMIN),
+    ("POST", "/v1/keys", "/v1/keys", r#"{"scope":"read","label":"x"}"#, ADMIN),
+    ("DELETE", "/v1/keys/{id}", "/v1/keys/aaaaaaaa", "", ADMIN),
     ("GET", "/sync/v1/keys", "/sync/v1/keys", "", SYNC),
     ("GET", "/sync/v1/snapshot", "/sync/v1/snapshot", "", SYNC),
     ("GET", "/sync/v1/changes", "/sync/v1/changes", "", SYNC),
@@ -109,7 +109,7 @@ async fn a_wrong_or_revoked_token_opens_nothing() {
     assert_eq!(reader.get("/v1/tenants").await.status, 200);
     let token = reader.token.clone().unwrap();
     let id = token.split('_').nth(1).unwrap();
-    assert_eq!(world.admin.delete(&format!("/v1/tokens/{id}")).await.status, 200);
+    assert_eq!(world.admin.delete(&format!("/v1/keys/{id}")).await.status, 200);
     reader.get("/v1/tenants").await.is_problem(401, "unauthenticated");
 }
 

@@ -7,6 +7,9 @@ mod authz;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod store;

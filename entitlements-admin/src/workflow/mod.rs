@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod changeset;
+pub mod draft;
 pub mod tenants;
 pub mod tokens;
 

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod changeset;
 pub mod draft;
+pub mod publication;
 pub mod tenants;
 pub mod tokens;
 

@@ -117,10 +117,10 @@ impl Refusal {
 
 fn advice(stage: Stage) -> &'static str {
     match stage {
-        Stage::Draft => "submit, schedule or publish it, or discard it",
+        Stage::Draft => "submit it first, or discard it",
         Stage::InReview => "approve or reject it, or withdraw it to work on it",
         Stage::Approved => "publish or schedule it, or withdraw it to work on it",
-        Stage::Scheduled => "unschedule it first",
+        Stage::Scheduled => "wait for its time, or unschedule it",
         Stage::Published => "make a new draft, or roll back to a revision before it",
         Stage::RolledBack | Stage::Discarded => "make a new draft",
     }

@@ -3,9 +3,11 @@
 pub mod catalog;
 pub mod changeset;
 pub mod doors;
+pub mod draft;
 pub mod key;
 pub mod people;
 pub mod permission;
+pub mod publication;
 pub mod tenants;
 
 use entitlements_core::Problem;

@@ -375,6 +375,20 @@ impl Workspace {
         Who { facts, plans: &self.plans, status, at }
     }
 
+    /// Tells of the add-ons that a tenant holds, and of nothing else.
+    pub(crate) fn add_ons_of(
+        &mut self,
+        index: &Index,
+        facts: Facts<'_>,
+        at: Timestamp,
+        trace: &mut impl Trace,
+    ) {
+        self.profile.in_force.clear();
+        let status = self.subscriptions(index, facts, at, &mut Silent);
+        self.audiences(index, Who { facts, plans: &[], status, at });
+        self.add_ons(index, facts, at, trace);
+    }
+
     fn subscriptions(
         &mut self,
         index: &Index,

@@ -9,8 +9,11 @@ use foldhash::fast::RandomState;
 
 use super::{
     CohortImpact, Direction, Impact, ImpactOptions, SampledChange, Tally,
+    above::Above,
+    add_ons::AddOns,
     cohort::{Cohort, CohortIx, Cohorts},
     compare::{Both, Comparison, Difference, REMEMBERED_MAX, RowPair},
+    sample::Smallest,
 };
 use crate::{Snapshot, TenantView, Timestamp};
 
@@ -49,6 +52,8 @@ struct Aggregate<'s> {
     totals: Vec<Totals>,
     shared: Shared<'s>,
     samples: BTreeMap<(u32, Direction), Smallest<'s>>,
+    add_ons: AddOns<'s>,
+    above: Above<'s>,
 }
 
 /// What tenants share, so that it is found out once.
@@ -93,6 +98,8 @@ impl<'s> Aggregate<'s> {
             totals: Vec::new(),
             shared: Shared::default(),
             samples: BTreeMap::new(),
+            add_ons: AddOns::new(before, after, at),
+            above: Above::default(),
         }
     }
 
@@ -116,7 +123,9 @@ impl<'s> Aggregate<'s> {
             for cohort in cohorts {
                 *self.shared.tenants.entry((number, *cohort)).or_default() += 1;
             }
+            self.above.add(tenant, rows, &list.differences, &self.comparison, self.options);
         }
+        self.add_ons.add(tenant, self.options.sample_max);
         if self.shared.is_full() || self.comparison.profiles() > REMEMBERED_MAX {
             self.fold();
             self.comparison.forget();
@@ -137,7 +146,7 @@ impl<'s> Aggregate<'s> {
         let mut keys: Vec<(&str, &List<'_>)> = shared
             .lists
             .iter()
-            .flat_map(|list| list.sample.0.iter().map(move |key| (*key, list)))
+            .flat_map(|list| list.sample.iter().map(move |key| (key, list)))
             .collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
         for (key, list) in keys {
@@ -165,9 +174,12 @@ impl<'s> Aggregate<'s> {
             }
         }
         for ((feature, direction), keys) in std::mem::take(&mut self.samples) {
-            let sampled =
-                keys.0.into_iter().filter_map(|key| self.sampled(key, feature, direction));
-            impact.sample.extend(sampled.collect::<Vec<_>>());
+            let sampled = keys.iter().filter_map(|key| self.sampled(key, feature, direction));
+            impact.sample.extend(sampled);
+        }
+        (impact.suspended, impact.resumed) = self.add_ons.finish();
+        if let Some(usage) = self.options.usage {
+            impact.above_limit = self.above.finish(&mut self.comparison, usage);
         }
         impact
     }
@@ -236,22 +248,6 @@ impl Totals {
         self.changed += tenants;
         if differences.iter().any(|difference| is_loss(difference.direction)) {
             self.losing += tenants;
-        }
-    }
-}
-
-/// The smallest of many keys, in order.
-#[derive(Debug, Default)]
-struct Smallest<'s>(Vec<&'s str>);
-
-impl<'s> Smallest<'s> {
-    fn add(&mut self, key: &'s str, most: usize) {
-        if self.0.len() >= most && self.0.last().is_none_or(|last| key >= *last) {
-            return;
-        }
-        if let Err(place) = self.0.binary_search(&key) {
-            self.0.insert(place, key);
-            self.0.truncate(most);
         }
     }
 }

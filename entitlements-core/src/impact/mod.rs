@@ -4,10 +4,13 @@
 //! compared once, and for each tenant there is only counting left. What is kept on the way is
 //! bounded: it is folded into the totals and forgotten when it has grown large.
 
+mod above;
+mod add_ons;
 mod aggregate;
 mod change;
 mod cohort;
 mod compare;
+mod sample;
 
 use std::{collections::BTreeMap, fmt};
 

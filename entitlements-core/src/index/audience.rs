@@ -195,6 +195,10 @@ impl AudienceEntry {
     }
 }
 
+/// How many traits are remembered before all are forgotten: where each tenant has attributes of
+/// its own, remembering them helps nobody.
+const TRAITS_MAX: usize = 1 << 16;
+
 /// Which audiences tenants with the same traits are in. Most tenants share theirs with many.
 #[derive(Debug, Default)]
 pub(crate) struct AudienceMemo {
@@ -219,6 +223,9 @@ impl AudienceMemo {
             return bits.copy_from(known);
         }
         audiences.evaluate(who, bits);
+        if self.known.len() >= TRAITS_MAX {
+            self.known.clear();
+        }
         self.known.insert(self.key.as_slice().into(), bits.words().into());
     }
 }

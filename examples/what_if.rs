@@ -54,9 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let after = before.with_catalog(Revision(2), catalog("draft.toml", DRAFT)?, at);
 
     println!("{:<8} {:<10} {:<8} {:>10} {:>10}", "tenant", "feature", "", "now", "then");
-    let mut changes: Vec<_> = before.impact(&after, at).collect();
-    changes.sort_by_key(|change| (change.tenant, change.feature));
-    for change in changes {
+    for change in before.changes(&after, at) {
         let direction = format!("{:?}", change.direction(&after)).to_lowercase();
         println!(
             "{:<8} {:<10} {direction:<8} {:>10} {:>10}",

@@ -91,6 +91,8 @@ pub enum Standing {
     Excluded,
     /// This grant is for a part of the tenants only.
     OnlyForOthers,
+    /// The tenant holds it, and the catalog does not have it.
+    NotInCatalog,
 }
 
 /// One thing that has to hold for a feature to be allowed.
@@ -242,21 +244,15 @@ impl Listening<'_> {
     }
 
     fn standing(&self, outcome: Outcome) -> Option<(Standing, Option<String>)> {
-        let add_on =
-            |place: u16| self.index.source(SourceKind::AddOn, place.into(), NO_BUNDLE).to_string();
-        Some(match outcome {
-            Outcome::InForce => return None,
-            Outcome::NotStarted => (Standing::NotStarted, None),
-            Outcome::Ended => (Standing::Ended, None),
-            Outcome::NotForTenant => (Standing::NotForTenant, None),
-            Outcome::NotEnrolled => (Standing::NotEnrolled, None),
-            Outcome::GroupTaken(winner) => {
-                let winner = self.index.source(SourceKind::Promotion, winner.0.into(), NO_BUNDLE);
-                (Standing::GroupTaken, Some(winner.to_string()))
+        let name = |kind, place: u16| self.index.source(kind, place.into(), NO_BUNDLE).to_string();
+        let because = match outcome {
+            Outcome::GroupTaken(winner) => Some(name(SourceKind::Promotion, winner.0)),
+            Outcome::Requires(other) | Outcome::ExcludedBy(other) => {
+                Some(name(SourceKind::AddOn, other.0))
             }
-            Outcome::Requires(missing) => (Standing::LacksRequirement, Some(add_on(missing.0))),
-            Outcome::ExcludedBy(winner) => (Standing::Excluded, Some(add_on(winner.0))),
-        })
+            _ => None,
+        };
+        standing(outcome).map(|standing| (standing, because))
     }
 
     fn contributions(self, profile: &Profile, facts: Facts<'_>) -> Vec<Contribution> {
@@ -380,11 +376,25 @@ impl Listening<'_> {
     }
 }
 
+/// Why what is not in force is not.
+pub(crate) const fn standing(outcome: Outcome) -> Option<Standing> {
+    Some(match outcome {
+        Outcome::InForce => return None,
+        Outcome::NotStarted => Standing::NotStarted,
+        Outcome::Ended => Standing::Ended,
+        Outcome::NotForTenant => Standing::NotForTenant,
+        Outcome::NotEnrolled => Standing::NotEnrolled,
+        Outcome::GroupTaken(_) => Standing::GroupTaken,
+        Outcome::Requires(_) => Standing::LacksRequirement,
+        Outcome::ExcludedBy(_) => Standing::Excluded,
+    })
+}
+
 fn limit(amount: u64) -> String {
     if amount == UNLIMITED { "unlimited".into() } else { amount.to_string() }
 }
 
-fn window(span: Span) -> Window {
+pub(crate) fn window(span: Span) -> Window {
     Window::new(
         (span.from != Timestamp::MIN).then_some(span.from),
         (span.until != Timestamp::MAX).then_some(span.until),

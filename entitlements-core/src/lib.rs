@@ -7,6 +7,7 @@ pub mod document;
 mod explain;
 mod facts;
 mod handle;
+mod held;
 mod impact;
 mod index;
 mod json;
@@ -35,7 +36,11 @@ pub use catalog::{
 pub use decision::{Decision, Reason, Revision, Source, SourceKind, Verdict};
 pub use explain::{Condition, Contribution, Explanation, Standing};
 pub use handle::{AsFeature, AsTenant, FeatureHandle, TenantHandle};
-pub use impact::{Change, Direction};
+pub use held::HeldAddOn;
+pub use impact::{
+    AboveLimit, AddOnImpact, Change, CohortImpact, Direction, Impact, ImpactOptions, SampledChange,
+    SampledUsage, Tally, Usage,
+};
 pub use json::{Json, JsonError};
 pub use key::{
     AddOnKey, AttributeKey, BundleKey, Country, FeatureKey, GroupKey, IntegrationKey,

@@ -4,15 +4,13 @@
 //! which overrides and blocks hold). [`answer`] decides one feature from that (rules 1 and 3 to 6).
 //! Everything is pure; a workspace only keeps its buffers, so that no check allocates.
 
-use std::collections::HashMap;
-
 use crate::{
     AMOUNT_MAX, Reason, Status, Timestamp,
     decision::{Answer, NO_BUNDLE, Shape, UNLIMITED},
     facts::{AddOnFact, Facts, OverrideAmount, Span, SubscriptionFact},
     index::{
-        AddOnIx, AudienceIx, Bits, BundleIx, Contents, FeatureEntry, FeatureIx, Give, Index,
-        KindEntry, PlanIx, PromotionIx, SheetGrant, SheetIx, Who,
+        AddOnIx, AudienceIx, AudienceMemo, Bits, BundleIx, Contents, FeatureEntry, FeatureIx, Give,
+        Index, KindEntry, PlanIx, PromotionIx, SheetGrant, SheetIx, Who,
     },
     names::Name,
 };
@@ -342,13 +340,6 @@ struct AddOnCandidate {
     outcome: Outcome,
 }
 
-/// Which audiences tenants with the same traits are in. Most tenants share theirs with many.
-#[derive(Debug, Default)]
-struct AudienceMemo {
-    key: Vec<u64>,
-    known: HashMap<Box<[u64]>, Box<[u64]>, foldhash::fast::RandomState>,
-}
-
 impl Workspace {
     /// One that remembers audiences, for many tenants under one catalog.
     pub(crate) fn for_many() -> Self {
@@ -375,6 +366,27 @@ impl Workspace {
         self.overrides(index, facts, at);
         self.blocks(index, facts, at);
         &self.profile
+    }
+
+    /// What a tenant is to audiences at an instant: its plans in force, its status, its facts.
+    pub(crate) fn who<'a>(&'a mut self, index: &Index, facts: Facts<'a>, at: Timestamp) -> Who<'a> {
+        self.profile.in_force.clear();
+        let status = self.subscriptions(index, facts, at, &mut Silent);
+        Who { facts, plans: &self.plans, status, at }
+    }
+
+    /// Tells of the add-ons that a tenant holds, and of nothing else.
+    pub(crate) fn add_ons_of(
+        &mut self,
+        index: &Index,
+        facts: Facts<'_>,
+        at: Timestamp,
+        trace: &mut impl Trace,
+    ) {
+        self.profile.in_force.clear();
+        let status = self.subscriptions(index, facts, at, &mut Silent);
+        self.audiences(index, Who { facts, plans: &[], status, at });
+        self.add_ons(index, facts, at, trace);
     }
 
     fn subscriptions(
@@ -437,25 +449,10 @@ impl Workspace {
 
     fn audiences(&mut self, index: &Index, who: Who<'_>) {
         let who = Who { plans: &self.plans, ..who };
-        let Some(memo) = &mut self.memo else {
-            return index.audiences.evaluate(who, &mut self.audiences);
-        };
-        let (country, segments, attributes) = who.facts.traits();
-        memo.key.clear();
-        memo.key
-            .push(u64::from(country.0) << 32 | (who.status as u64) << 16 | self.plans.len() as u64);
-        memo.key.push(
-            index.audiences.age_bracket(who.facts.signed_up_at(), who.at) << 16
-                | segments.len() as u64,
-        );
-        memo.key.extend(self.plans.iter().map(|plan| u64::from(plan.0)));
-        memo.key.extend_from_slice(segments);
-        memo.key.extend_from_slice(attributes);
-        if let Some(known) = memo.known.get(memo.key.as_slice()) {
-            return self.audiences.copy_from(known);
+        match &mut self.memo {
+            Some(memo) => memo.evaluate(&index.audiences, who, &mut self.audiences),
+            None => index.audiences.evaluate(who, &mut self.audiences),
         }
-        index.audiences.evaluate(who, &mut self.audiences);
-        memo.known.insert(memo.key.as_slice().into(), self.audiences.words().into());
     }
 
     fn add_ons(&mut self, index: &Index, facts: Facts<'_>, at: Timestamp, trace: &mut impl Trace) {

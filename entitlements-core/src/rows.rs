@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Where a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RowId {
     chunk: u16,
     row: u16,
@@ -147,6 +147,16 @@ impl RowsBuilder {
         let row = (self.cells.len() / self.columns.len().max(1)).saturating_sub(1);
         let chunk = u16::try_from(self.rows.chunks.len()).unwrap_or(u16::MAX);
         RowId { chunk, row: u16::try_from(row).unwrap_or(u16::MAX) }
+    }
+
+    /// An answer of any row so far.
+    pub(crate) fn answer(&self, row: RowId, feature: FeatureIx) -> Option<Answer> {
+        if usize::from(row.chunk) < self.rows.chunks.len() {
+            return self.rows.answer(row, feature);
+        }
+        let column = self.columns.get(feature.get())?;
+        let cell = self.cells.get(usize::from(row.row) * self.columns.len() + feature.get())?;
+        column.0.get(usize::from(*cell)).copied()
     }
 
     fn add(&mut self, answers: &[Answer]) -> bool {

@@ -316,6 +316,11 @@ impl<'s> TenantView<'s> {
         self.page.facts(self.slot)
     }
 
+    /// The row with its answers at an instant, where that has been prepared.
+    pub(crate) fn prepared_row(self, at: Timestamp) -> Option<RowId> {
+        (self.slot.from <= at && at < self.slot.until).then_some(self.slot.row)
+    }
+
     /// May it use this feature at this instant, how much of it, and why?
     #[must_use]
     #[inline]
@@ -383,11 +388,11 @@ impl fmt::Debug for TenantView<'_> {
 }
 
 /// Prepares tenants' answers from an instant on, each distinct profile once.
-struct Prepare<'i> {
+pub(crate) struct Prepare<'i> {
     index: &'i Index,
     at: Timestamp,
     work: Workspace,
-    rows: RowsBuilder,
+    pub(crate) rows: RowsBuilder,
     known: HashMap<Profile, RowId, RandomState>,
     make: RowMaker,
 }
@@ -398,7 +403,7 @@ impl<'i> Prepare<'i> {
     }
 
     /// On top of the rows of a snapshot.
-    fn on(snapshot: &'i Snapshot, at: Timestamp) -> Self {
+    pub(crate) fn on(snapshot: &'i Snapshot, at: Timestamp) -> Self {
         let rows = RowsBuilder::on(&snapshot.rows, snapshot.index.feature_count());
         Self::with(&snapshot.index, at, rows)
     }
@@ -415,16 +420,25 @@ impl<'i> Prepare<'i> {
     fn slot(&mut self, page: &mut Page, place: usize) {
         let Some(slot) = page.slot(place) else { return };
         let facts = page.facts(slot);
-        let profile = self.work.profile(self.index, facts, self.at, &mut Silent);
-        let row = if let Some(row) = self.known.get(profile) {
-            *row
-        } else {
-            let row = self.rows.push(self.make.row(self.index, profile));
-            self.known.insert(profile.clone(), row);
-            row
-        };
+        let row = self.row(facts);
         let until = self.work.edge_after(self.index, facts, self.at);
         page.prepare(place, row, self.at, until);
+    }
+
+    /// The row with a tenant's answers; a new one where no tenant before had the same profile.
+    pub(crate) fn row(&mut self, facts: Facts<'_>) -> RowId {
+        let profile = self.work.profile(self.index, facts, self.at, &mut Silent);
+        if let Some(row) = self.known.get(profile) {
+            return *row;
+        }
+        let row = self.rows.push(self.make.row(self.index, profile));
+        self.known.insert(profile.clone(), row);
+        row
+    }
+
+    /// How many profiles it has met.
+    pub(crate) fn profiles(&self) -> usize {
+        self.known.len()
     }
 
     fn finish(self) -> Rows {

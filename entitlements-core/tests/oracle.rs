@@ -230,7 +230,7 @@ fn a_full_snapshot_is_the_same_as_one_reached_by_any_series_of_changes() {
         assert_eq!(steps.encode(), full.encode(), "seed {seed}");
         let read = Snapshot::decode(&full.encode(), at).unwrap();
         assert_eq!(read.encode(), full.encode(), "seed {seed}");
-        assert!(full.impact(&read, at).next().is_none(), "seed {seed}");
+        assert!(full.changes(&read, at).next().is_none(), "seed {seed}");
     }
 }
 
@@ -268,7 +268,7 @@ fn adding_a_grant_never_takes_away_or_lowers_anything() {
         let at = world.instant(&mut random);
         let before = Snapshot::compile(Revision(1), catalog(&world), &world.tenants, at);
         let more = before.with_catalog(Revision(2), Arc::new(Catalog::new(draft).unwrap()), at);
-        for change in before.impact(&more, at) {
+        for change in before.changes(&more, at) {
             use entitlements_core::Direction::{Gained, Raised};
             assert!(matches!(change.direction(&more), Gained | Raised), "seed {seed}: {change:?}");
         }

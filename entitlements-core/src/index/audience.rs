@@ -1,6 +1,6 @@
 //! Audiences in numbers, and who is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{AudienceIx, PlanIx};
 use crate::{
@@ -144,6 +144,34 @@ fn passed(signed_up_at: Timestamp, age: i64, at: Timestamp) -> bool {
     birthday(signed_up_at, age) <= at
 }
 
+/// Every segment of a catalog, also those that no audience asks for.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    audiences: Audiences,
+    /// By the order of their keys.
+    places: Vec<AudienceIx>,
+    memo: AudienceMemo,
+    bits: Bits,
+}
+
+impl Segments {
+    pub(crate) fn new(draft: &Draft, names: &Names) -> Self {
+        let mut build = AudienceBuilder::new(draft, names);
+        let places = draft.segments.keys().map(|key| build.segment(key)).collect();
+        let (memo, bits) = (AudienceMemo::default(), Bits::default());
+        Self { audiences: build.finish(), places, memo, bits }
+    }
+
+    /// The places, in the order of keys, of the segments that a tenant is in.
+    pub(crate) fn of(&mut self, who: Who<'_>) -> impl Iterator<Item = usize> {
+        if !self.places.is_empty() {
+            self.memo.evaluate(&self.audiences, who, &mut self.bits);
+        }
+        let all = self.places.iter().enumerate();
+        all.filter(|(_, audience)| self.bits.has(**audience)).map(|(place, _)| place)
+    }
+}
+
 impl AudienceEntry {
     fn holds(&self, who: Who<'_>, bits: &Bits) -> bool {
         self.all.iter().all(|inner| bits.has(*inner))
@@ -164,6 +192,41 @@ impl AudienceEntry {
         who.facts.signed_up_at().is_some_and(|start| {
             start <= who.at && passed(start, min, who.at) && !passed(start, below, who.at)
         })
+    }
+}
+
+/// How many traits are remembered before all are forgotten: where each tenant has attributes of
+/// its own, remembering them helps nobody.
+const TRAITS_MAX: usize = 1 << 16;
+
+/// Which audiences tenants with the same traits are in. Most tenants share theirs with many.
+#[derive(Debug, Default)]
+pub(crate) struct AudienceMemo {
+    key: Vec<u64>,
+    known: HashMap<Box<[u64]>, Box<[u64]>, foldhash::fast::RandomState>,
+}
+
+impl AudienceMemo {
+    /// What [`Audiences::evaluate`] finds, remembered. A memo is for the audiences of one catalog.
+    pub(crate) fn evaluate(&mut self, audiences: &Audiences, who: Who<'_>, bits: &mut Bits) {
+        let (country, segments, attributes) = who.facts.traits();
+        self.key.clear();
+        self.key
+            .push(u64::from(country.0) << 32 | (who.status as u64) << 16 | who.plans.len() as u64);
+        self.key.push(
+            audiences.age_bracket(who.facts.signed_up_at(), who.at) << 16 | segments.len() as u64,
+        );
+        self.key.extend(who.plans.iter().map(|plan| u64::from(plan.0)));
+        self.key.extend_from_slice(segments);
+        self.key.extend_from_slice(attributes);
+        if let Some(known) = self.known.get(self.key.as_slice()) {
+            return bits.copy_from(known);
+        }
+        audiences.evaluate(who, bits);
+        if self.known.len() >= TRAITS_MAX {
+            self.known.clear();
+        }
+        self.known.insert(self.key.as_slice().into(), bits.words().into());
     }
 }
 

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 pub(crate) use self::{
-    audience::{Bits, Who},
+    audience::{AudienceMemo, Bits, Segments, Who},
     sheet::{Give, SheetGrant, SheetIx},
 };
 use crate::{

@@ -9,7 +9,7 @@ use std::{
 
 use entitlements_core::{
     AMOUNT_MAX, AddOnKey, Amount, Audience, BundleKey, Draft, Enrolment, FeatureKey, FeatureKind,
-    Grant, Grants, Limit, PlanKey, Reason, Status, Tenant, TenantAddOn, Timestamp,
+    Grant, Grants, Limit, PlanKey, Reason, SegmentKey, Status, Tenant, TenantAddOn, Timestamp,
 };
 
 /// An answer as text, its reason, and what it rests on.
@@ -36,6 +36,26 @@ pub fn decide(draft: &Draft, tenant: Option<&Tenant>, feature: &str, at: Timesta
         return Naive::denied(Reason::UnknownFeature, None);
     };
     World { draft, tenant, at }.decide(&key)
+}
+
+/// The segments that a tenant is in, by tag or by audience.
+pub fn segments<'w>(draft: &'w Draft, tenant: &Tenant, at: Timestamp) -> Vec<&'w SegmentKey> {
+    let world = World { draft, tenant, at };
+    let is_in = |key: &SegmentKey| {
+        world.is_in(&Audience { segment: vec![key.clone()], ..Audience::EVERYONE })
+    };
+    draft.segments.keys().filter(|key| is_in(key)).collect()
+}
+
+/// The add-ons that are in force for a tenant. All that it holds must be in the draft.
+pub fn add_ons_in_force(draft: &Draft, tenant: &Tenant, at: Timestamp) -> BTreeSet<AddOnKey> {
+    let world = World { draft, tenant, at };
+    world.add_ons().into_iter().map(|entry| entry.add_on.clone()).collect()
+}
+
+/// Whether an add-on may be had by a tenant.
+pub fn is_available(draft: &Draft, add_on: &AddOnKey, tenant: &Tenant, at: Timestamp) -> bool {
+    World { draft, tenant, at }.is_in(&draft.add_ons[add_on].available_to)
 }
 
 struct World<'w> {

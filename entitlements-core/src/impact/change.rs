@@ -1,5 +1,6 @@
-//! Who gains or loses what between two snapshots.
+//! Every single change between two snapshots.
 
+use super::compare::{Both, Comparison, Difference, REMEMBERED_MAX, RowPair};
 use crate::{FeatureKey, Limit, Snapshot, Timestamp, Verdict};
 
 /// One answer that is another one in the second snapshot.
@@ -36,6 +37,12 @@ pub enum Direction {
     Altered,
 }
 
+impl Direction {
+    /// Every direction.
+    pub const ALL: [Self; 5] =
+        [Self::Gained, Self::Lost, Self::Raised, Self::Lowered, Self::Altered];
+}
+
 impl Change<'_> {
     /// What it means to the tenant. Levels are ranked as `after` ranks them.
     #[must_use]
@@ -60,40 +67,29 @@ fn raised(up: bool) -> Direction {
 }
 
 impl Snapshot {
-    /// Every answer that differs between this snapshot and a later one at an instant: tenants in no
-    /// particular order, features by key. Also tenants and features that only one of them has.
-    pub fn impact<'s>(
+    /// Every answer that differs between this snapshot and a later one at an instant: by tenant key,
+    /// then by feature key. Also of tenants and features that only one of them has.
+    ///
+    /// It holds all tenant keys at once, but not all changes.
+    pub fn changes<'s>(
         &'s self,
-        after: &'s Snapshot,
+        after: &'s Self,
         at: Timestamp,
     ) -> impl Iterator<Item = Change<'s>> {
-        let kept = self.tenants().map(|view| view.key());
-        let added =
-            after.tenants().map(|view| view.key()).filter(|key| self.tenant(*key).is_none());
-        kept.chain(added).flat_map(move |tenant| self.impact_on(after, tenant, at))
+        let comparison = Comparison::new(self, after, at);
+        let mut tenants: Vec<&str> = comparison.tenants().map(Both::key).collect();
+        tenants.sort_unstable();
+        Changes::new(comparison, tenants)
     }
 
     /// The same for one tenant.
-    pub fn impact_on<'s>(
+    pub fn changes_of<'s>(
         &'s self,
-        after: &'s Snapshot,
+        after: &'s Self,
         tenant: &'s str,
         at: Timestamp,
     ) -> impl Iterator<Item = Change<'s>> {
-        let (old, new) = (self.tenant(tenant), after.tenant(tenant));
-        let dropped = self
-            .index
-            .feature_keys()
-            .iter()
-            .filter(|key| after.index.find_feature(key.as_str()).is_none());
-        let features = after.index.feature_keys().iter().chain(dropped);
-        features.filter_map(move |feature| {
-            let verdict = |view: Option<crate::TenantView<'s>>| {
-                view.map_or(Verdict::Denied, |view| view.check(feature.as_str(), at).verdict())
-            };
-            let (before, after) = (verdict(old), verdict(new));
-            (before != after).then_some(Change { tenant, feature, before, after })
-        })
+        Changes::new(Comparison::new(self, after, at), vec![tenant])
     }
 
     fn level_ranks(&self, feature: &FeatureKey, one: &str, other: &str) -> Option<(usize, usize)> {
@@ -101,6 +97,43 @@ impl Snapshot {
         let crate::FeatureKind::Level { levels } = &feature.kind else { return None };
         let rank = |name: &str| levels.iter().position(|level| level.as_str() == name);
         Some((rank(one)?, rank(other)?))
+    }
+}
+
+/// One tenant after another.
+struct Changes<'s> {
+    comparison: Comparison<'s>,
+    tenants: std::vec::IntoIter<&'s str>,
+    /// What differs for the present tenant, from the last feature to the first.
+    found: Vec<Difference>,
+    present: (&'s str, RowPair),
+}
+
+impl<'s> Changes<'s> {
+    fn new(comparison: Comparison<'s>, tenants: Vec<&'s str>) -> Self {
+        let tenants = tenants.into_iter();
+        Self { comparison, tenants, found: Vec::new(), present: ("", (None, None)) }
+    }
+}
+
+impl<'s> Iterator for Changes<'s> {
+    type Item = Change<'s>;
+
+    fn next(&mut self) -> Option<Change<'s>> {
+        loop {
+            if let Some(Difference { feature, .. }) = self.found.pop() {
+                let (tenant, rows) = self.present;
+                return self.comparison.change(tenant, rows, feature);
+            }
+            let tenant = self.tenants.next()?;
+            if self.comparison.profiles() > REMEMBERED_MAX {
+                self.comparison.forget();
+            }
+            let rows = self.comparison.rows(self.comparison.tenant(tenant));
+            self.comparison.differences(rows, &mut self.found);
+            self.found.reverse();
+            self.present = (tenant, rows);
+        }
     }
 }
 

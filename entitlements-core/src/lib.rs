@@ -38,8 +38,8 @@ pub use explain::{Condition, Contribution, Explanation, Standing};
 pub use handle::{AsFeature, AsTenant, FeatureHandle, TenantHandle};
 pub use held::HeldAddOn;
 pub use impact::{
-    AboveLimit, AddOnImpact, Change, CohortImpact, Direction, Impact, ImpactOptions, SampledChange,
-    SampledUsage, Tally, Usage,
+    AboveLimit, AddOnImpact, Change, CohortImpact, Direction, Impact, ImpactOptions, Milestone,
+    MilestoneEvent, MilestoneKind, SampledChange, SampledUsage, Tally, Usage,
 };
 pub use json::{Json, JsonError};
 pub use key::{

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[expect(dead_code, reason = "what the test of the impact needs")]
 mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

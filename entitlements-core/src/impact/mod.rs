@@ -10,11 +10,16 @@ mod aggregate;
 mod change;
 mod cohort;
 mod compare;
+mod milestone;
+mod reach;
 mod sample;
 
 use std::{collections::BTreeMap, fmt};
 
-pub use self::change::{Change, Direction};
+pub use self::{
+    change::{Change, Direction},
+    milestone::{Milestone, MilestoneEvent, MilestoneKind},
+};
 use crate::{
     AddOnKey, Country, FeatureKey, PlanKey, Revision, SegmentKey, Snapshot, Standing, Timestamp,
 };

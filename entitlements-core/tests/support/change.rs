@@ -1,8 +1,8 @@
 //! A draft, changed at random: as one would edit it, or another one altogether.
 
 use entitlements_core::{
-    AddOnKey, Amount, Audience, Catalog, Draft, Enrolment, Feature, FeatureKey, FeatureKind, Grant,
-    Grants, Limit, PlanVersion, PromotionKey, Timestamp,
+    AddOnKey, Amount, Audience, Catalog, Draft, Feature, FeatureKey, FeatureKind, Grant, Grants,
+    Limit, PlanVersion, Timestamp,
 };
 
 use super::world::{Make, Random};

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entitlements_core::{Draft, Problem, Revision, Tenant, TenantKey, Timestamp};
 
-use crate::workflow::{Permission, Scope};
+use super::drafts::{DraftEdit, StartsWith, act_needs};
+use crate::workflow::{
+    Permission, Scope,
+    publication::Act,
+    settings::{ApprovalSetting, RetentionSetting},
+};
 
 /// Something to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub enum Command {
         draft: Box<Draft>,
         /// What it must replace.
         expected: Expected,
+        /// Whether to do without the approval that is asked for. It takes a reason.
+        breaks_glass: bool,
     },
     /// Make this the catalog in force and make or replace these tenants, in one commit.
     ImportAll {
@@ -43,6 +50,47 @@ pub enum Command {
     BulkTenants {
         /// The tenants. Others stay as they are.
         tenants: BTreeMap<TenantKey, Tenant>,
+    },
+    /// Make a draft of the catalog.
+    CreateDraft {
+        /// What people call it.
+        name: String,
+        /// What it is for.
+        description: String,
+        /// What it changes.
+        starts_with: StartsWith,
+    },
+    /// Change a draft.
+    EditDraft {
+        /// Which.
+        id: String,
+        /// How.
+        edit: DraftEdit,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Bring a draft further on its way to be the catalog, or back.
+    ActOnDraft {
+        /// Which.
+        id: String,
+        /// How.
+        act: Act,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Say when changes of the catalog need approval.
+    SetApproval {
+        /// When.
+        setting: ApprovalSetting,
+        /// What it must replace.
+        expected: Expected,
+    },
+    /// Say how long the past is kept.
+    SetRetention {
+        /// How long.
+        setting: RetentionSetting,
+        /// What it must replace.
+        expected: Expected,
     },
     /// Make a service key.
     CreateKey(NewKey),
@@ -79,11 +127,17 @@ impl Command {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::ImportCatalog { .. } => "import_catalog",
+            Self::ImportCatalog { breaks_glass: false, .. } => "import_catalog",
+            Self::ImportCatalog { breaks_glass: true, .. } => "import_catalog_breaking_glass",
             Self::ImportAll { .. } => "import_all",
             Self::PutTenant { .. } => "put_tenant",
             Self::DeleteTenant { .. } => "delete_tenant",
             Self::BulkTenants { .. } => "bulk_tenants",
+            Self::CreateDraft { .. } => "create_draft",
+            Self::EditDraft { .. } => "edit_draft",
+            Self::ActOnDraft { act, .. } => act_code(act),
+            Self::SetApproval { .. } => "set_approval",
+            Self::SetRetention { .. } => "set_retention",
             Self::CreateKey(_) => "create_key",
             Self::RevokeKey { .. } => "revoke_key",
         }
@@ -97,8 +151,27 @@ impl Command {
             Self::PutTenant { .. } | Self::DeleteTenant { .. } | Self::BulkTenants { .. } => {
                 Permission::WriteTenants
             }
+            Self::CreateDraft { .. } | Self::EditDraft { .. } => Permission::EditDrafts,
+            Self::ActOnDraft { act, .. } => act_needs(act),
+            Self::SetApproval { .. } | Self::SetRetention { .. } => Permission::ManageSettings,
             Self::CreateKey(_) | Self::RevokeKey { .. } => Permission::ManageKeys,
         }
+    }
+}
+
+const fn act_code(act: &Act) -> &'static str {
+    match act {
+        Act::Edit => "edit_draft",
+        Act::Submit => "submit_draft",
+        Act::Withdraw => "withdraw_draft",
+        Act::Approve { .. } => "approve_draft",
+        Act::Reject { .. } => "reject_draft",
+        Act::Schedule { .. } => "schedule_draft",
+        Act::Unschedule => "unschedule_draft",
+        Act::Publish => "publish_draft",
+        Act::BreakGlass { .. } => "publish_draft_breaking_glass",
+        Act::Discard => "discard_draft",
+        Act::RollBack => "roll_back_draft",
     }
 }
 

@@ -4,7 +4,7 @@ use entitlements_core::Problem;
 
 use crate::{
     store::{Conflict, ReadError},
-    workflow::Permission,
+    workflow::{Permission, publication::Refusal},
 };
 
 /// Why the application did not do what it was asked.
@@ -36,6 +36,15 @@ pub enum Error {
     /// It cannot be done as things stand.
     #[error("{0}")]
     Refused(String),
+    /// A draft is not so far, or must not go there.
+    #[error("{0}")]
+    Publication(#[from] Refusal),
+    /// Somebody else has to look at the change first.
+    #[error(
+        "a change of the catalog needs approval here: make a draft of it (`POST /v1/drafts`) and \
+         submit it, or break the glass with a reason"
+    )]
+    ApprovalRequired,
     /// The catalog is wrong.
     #[error("the catalog was not imported, {} to be put right", count(.0))]
     InvalidCatalog(Vec<Problem>),

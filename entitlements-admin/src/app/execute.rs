@@ -17,6 +17,20 @@ const TRIES_MAX: usize = 32;
 /// How many findings in existing tenants an import tells of.
 const WARNINGS_MAX: usize = 200;
 
+/// A decision, not yet committed.
+pub(super) struct Decided {
+    pub(super) changes: Changeset,
+    /// What the caller is told once it is committed, where what it asked for was refused and
+    /// something else came of it.
+    pub(super) then: Option<Error>,
+}
+
+impl From<Changeset> for Decided {
+    fn from(changes: Changeset) -> Self {
+        Self { changes, then: None }
+    }
+}
+
 impl App {
     /// Does what a command asks for, and says at which revision it was done.
     ///
@@ -35,14 +49,17 @@ impl App {
         let prepared = Prepared::new(command)?;
         for _ in 0..TRIES_MAX {
             let origin = call.origin(prepared.code, self.now());
-            let changes = self.decide(&call, origin, &prepared).await?;
+            let Decided { changes, then } = self.decide(&call, origin, &prepared).await?;
             let subject = changes.subject.clone();
             match self.store().commit(changes).await {
                 Ok(done) => {
                     let (revision, actor) = (done.revision.0, &call.actor);
                     self.metrics().committed(prepared.code);
                     tracing::info!(revision, %actor, command = prepared.code, subject);
-                    return Ok(self.outcome(&call, prepared.code, done));
+                    return match then {
+                        Some(error) => Err(error),
+                        None => Ok(self.outcome(&call, prepared.code, done)),
+                    };
                 }
                 Err(CommitError::Conflict(_)) => self.catch_up().await?,
                 Err(error) => return Err(error.into()),
@@ -86,52 +103,97 @@ impl App {
         call: &Call,
         origin: Origin,
         command: &Prepared,
-    ) -> Result<Changeset, Error> {
+    ) -> Result<Decided, Error> {
         match &command.work {
-            Work::Catalog { catalog, tenants, expected } => {
+            Work::Catalog { catalog, tenants, expected, governed } => {
+                if let Some(breaks_glass) = *governed {
+                    self.may_replace_catalog(call, catalog, breaks_glass).await?;
+                }
                 self.decide_import(origin, catalog, tenants, *expected).await
             }
             Work::Tenant { key, tenant, expected } => {
-                let present = self.present(ObjectId::tenant(key.as_str()), *expected).await?;
-                let (catalog, read) = self.catalog_now();
-                let current = present.map(|row| row.revision);
-                workflow::tenants::put(origin, (&catalog, read), current, key, tenant)
-                    .map_err(Error::InvalidTenants)
+                self.decide_tenant(origin, key, tenant, *expected).await
             }
-            Work::Delete { key, expected } => {
-                let present = self.present(ObjectId::tenant(key.as_str()), *expected).await?;
-                let present = present
-                    .ok_or_else(|| Error::NotFound(format!("there is no tenant `{key}`")))?;
-                Ok(workflow::tenants::delete(origin, present.revision, key))
+            Work::Delete { key, expected } => self.decide_delete(origin, key, *expected).await,
+            Work::Tenants(tenants) => self.decide_tenants(origin, tenants).await,
+            Work::Other(Command::CreateDraft { name, description, starts_with }) => {
+                self.decide_new_draft(call, origin, name, description, starts_with).await
             }
-            Work::Tenants(tenants) => {
-                let current = self.tenant_revisions(tenants).await?;
-                let (catalog, read) = self.catalog_now();
-                let tenants = Arc::clone(tenants);
-                // Many tenants take a while to check: not on the threads that serve others.
-                apart(move || workflow::tenants::bulk(origin, (&catalog, read), &current, &tenants))
-                    .await?
-                    .map_err(Error::InvalidTenants)
+            Work::Other(Command::EditDraft { id, edit, expected }) => {
+                self.decide_edit(call, origin, id, edit, *expected).await
             }
-            Work::NewKey(wanted) => self.decide_key(call, origin, wanted),
-            Work::Revoke(id) => {
-                let object = ObjectId::new(Kind::Key, id.as_str());
-                let present = self.present(object, Expected::Any).await?;
-                let present =
-                    present.ok_or_else(|| Error::NotFound(format!("there is no key `{id}`")))?;
-                Ok(key::revoke(origin, id, present.revision))
+            Work::Other(Command::ActOnDraft { id, act, expected }) => {
+                self.decide_act(call, origin, id, act, *expected).await
             }
+            Work::Other(Command::SetApproval { setting, expected }) => {
+                self.decide_setting(origin, setting, *expected).await
+            }
+            Work::Other(Command::SetRetention { setting, expected }) => {
+                self.decide_setting(origin, setting, *expected).await
+            }
+            Work::Other(Command::CreateKey(wanted)) => self.decide_key(call, origin, wanted),
+            Work::Other(Command::RevokeKey { id }) => self.decide_revoke(origin, id).await,
+            // Those that have a form of their own were taken above.
+            Work::Other(_) => Err(Error::Unavailable("the command was not prepared".into())),
         }
     }
 
-    fn decide_key(&self, call: &Call, origin: Origin, wanted: &NewKey) -> Result<Changeset, Error> {
+    async fn decide_tenant(
+        &self,
+        origin: Origin,
+        key: &TenantKey,
+        tenant: &Tenant,
+        expected: Expected,
+    ) -> Result<Decided, Error> {
+        let present = self.present(ObjectId::tenant(key.as_str()), expected).await?;
+        let (catalog, read) = self.catalog_now();
+        let current = present.map(|row| row.revision);
+        workflow::tenants::put(origin, (&catalog, read), current, key, tenant)
+            .map(Decided::from)
+            .map_err(Error::InvalidTenants)
+    }
+
+    async fn decide_delete(
+        &self,
+        origin: Origin,
+        key: &TenantKey,
+        expected: Expected,
+    ) -> Result<Decided, Error> {
+        let present = self.present(ObjectId::tenant(key.as_str()), expected).await?;
+        let present =
+            present.ok_or_else(|| Error::NotFound(format!("there is no tenant `{key}`")))?;
+        Ok(workflow::tenants::delete(origin, present.revision, key).into())
+    }
+
+    async fn decide_tenants(
+        &self,
+        origin: Origin,
+        tenants: &Arc<BTreeMap<TenantKey, Tenant>>,
+    ) -> Result<Decided, Error> {
+        let current = self.tenant_revisions(tenants).await?;
+        let (catalog, read) = self.catalog_now();
+        let tenants = Arc::clone(tenants);
+        // Many tenants take a while to check: not on the threads that serve others.
+        apart(move || workflow::tenants::bulk(origin, (&catalog, read), &current, &tenants))
+            .await?
+            .map(Decided::from)
+            .map_err(Error::InvalidTenants)
+    }
+
+    async fn decide_revoke(&self, origin: Origin, id: &str) -> Result<Decided, Error> {
+        let present = self.present(ObjectId::new(Kind::Key, id), Expected::Any).await?;
+        let present = present.ok_or_else(|| Error::NotFound(format!("there is no key `{id}`")))?;
+        Ok(key::revoke(origin, id, present.revision).into())
+    }
+
+    fn decide_key(&self, call: &Call, origin: Origin, wanted: &NewKey) -> Result<Decided, Error> {
         let id = ids::key_id()?;
         let secret = self.secret_of(call, &id);
         let NewKey { scope, label, expires_at, tenants } = wanted.clone();
         let (created_at, created_by) = (origin.at, origin.actor.clone());
         let principal = origin.principal.clone();
         let made = Key { scope, label, created_at, created_by, principal, expires_at, tenants };
-        key::create(origin, &id, &made, &secret).map_err(Error::InvalidInput)
+        key::create(origin, &id, &made, &secret).map(Decided::from).map_err(Error::InvalidInput)
     }
 
     async fn decide_import(
@@ -140,7 +202,7 @@ impl App {
         catalog: &Arc<Catalog>,
         tenants: &Arc<BTreeMap<TenantKey, Tenant>>,
         expected: Expected,
-    ) -> Result<Changeset, Error> {
+    ) -> Result<Decided, Error> {
         let present = self.present(ObjectId::catalog(), expected).await?;
         let problems = workflow::catalog::tenant_problems(catalog, tenants);
         if !problems.is_empty() {
@@ -155,7 +217,7 @@ impl App {
         );
         changes.answer.warnings =
             self.import_warnings(Arc::clone(catalog), Arc::clone(tenants)).await?;
-        Ok(changes)
+        Ok(changes.into())
     }
 
     /// What means nothing under a new catalog in the tenants that stay as they are.
@@ -236,12 +298,24 @@ struct Prepared {
 }
 
 enum Work {
-    Catalog { catalog: Arc<Catalog>, tenants: Arc<BTreeMap<TenantKey, Tenant>>, expected: Expected },
-    Tenant { key: TenantKey, tenant: Box<Tenant>, expected: Expected },
-    Delete { key: TenantKey, expected: Expected },
+    Catalog {
+        catalog: Arc<Catalog>,
+        tenants: Arc<BTreeMap<TenantKey, Tenant>>,
+        expected: Expected,
+        /// Whether the rule for approvals holds for it, and is to be broken.
+        governed: Option<bool>,
+    },
+    Tenant {
+        key: TenantKey,
+        tenant: Box<Tenant>,
+        expected: Expected,
+    },
+    Delete {
+        key: TenantKey,
+        expected: Expected,
+    },
     Tenants(Arc<BTreeMap<TenantKey, Tenant>>),
-    NewKey(NewKey),
-    Revoke(String),
+    Other(Command),
 }
 
 impl Prepared {
@@ -252,19 +326,22 @@ impl Prepared {
             Err(errors) => Err(Error::InvalidCatalog(errors.0)),
         };
         let work = match command {
-            Command::ImportCatalog { draft, expected } => {
-                Work::Catalog { catalog: checked(*draft)?, tenants: Arc::default(), expected }
-            }
+            Command::ImportCatalog { draft, expected, breaks_glass } => Work::Catalog {
+                catalog: checked(*draft)?,
+                tenants: Arc::default(),
+                expected,
+                governed: Some(breaks_glass),
+            },
             Command::ImportAll { draft, tenants } => Work::Catalog {
                 catalog: checked(*draft)?,
                 tenants: Arc::new(tenants),
                 expected: Expected::Any,
+                governed: None,
             },
             Command::PutTenant { key, tenant, expected } => Work::Tenant { key, tenant, expected },
             Command::DeleteTenant { key, expected } => Work::Delete { key, expected },
             Command::BulkTenants { tenants } => Work::Tenants(Arc::new(tenants)),
-            Command::CreateKey(wanted) => Work::NewKey(wanted),
-            Command::RevokeKey { id } => Work::Revoke(id),
+            other => Work::Other(other),
         };
         Ok(Self { code, work })
     }

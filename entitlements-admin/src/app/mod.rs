@@ -2,9 +2,13 @@
 
 mod access;
 mod command;
+mod drafts;
 mod error;
 mod execute;
 mod live;
+mod past;
+mod preview;
+mod settings;
 mod sync;
 
 use std::{
@@ -22,7 +26,10 @@ pub(crate) use self::live::Live;
 pub use self::{
     access::{Access, Actor, Call},
     command::{Command, Expected, NewKey, Outcome},
+    drafts::{DraftEdit, KeptDraft, StartsWith},
     error::Error,
+    past::AsOf,
+    preview::{Laid, Preview, PreviewInstant},
     sync::{Basis, Change, Publication},
 };
 use crate::{
@@ -44,6 +51,7 @@ struct Inner {
     metrics: Metrics,
     publisher: sync::Publisher,
     key_uses: access::KeyUses,
+    past_catalogs: past::PastCatalogs,
     stopping: watch::Sender<bool>,
     /// Held as long as the data folder is ours.
     lock: Mutex<Option<File>>,
@@ -83,6 +91,7 @@ impl App {
             metrics: Metrics::new(),
             publisher,
             key_uses: access::KeyUses::default(),
+            past_catalogs: past::PastCatalogs::default(),
             stopping: watch::Sender::new(false),
             lock: Mutex::new(parts.lock),
         }))
@@ -214,7 +223,7 @@ impl App {
     /// # Errors
     /// As [`App::catalog`]. A broken chain is not an error but an answer.
     pub async fn audit_verify(&self) -> Result<Result<Verified, AuditFault>, Error> {
-        Ok(self.store().read(|store| store.audit_verify(Revision(0))).await?)
+        Ok(self.store().read(|store| store.audit_verify(past::pruned_before(store)?)).await?)
     }
 
     /// Every service key with its id and when it was last used, without its secret.

@@ -6,10 +6,11 @@ use axum::{
     http::HeaderMap,
 };
 use entitlements_core::Revision;
+use serde::Deserialize;
 
 use super::{
     body::{self, IMPORT_BYTES_MAX},
-    extract::expected,
+    extract::{Params, expected},
     reply::{self, Reply},
 };
 use crate::app::{App, Call, Command};
@@ -22,14 +23,24 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Reply {
     Ok(reply::document(&headers, revision, text))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BreakGlass {
+    /// Whether to do without the approval that is asked for. It takes an `Entitlements-Reason`.
+    #[serde(default)]
+    break_glass: bool,
+}
+
 /// Imports a catalog.
 pub(super) async fn put(
     State(app): State<App>,
     Extension(call): Extension<Call>,
+    Params(BreakGlass { break_glass: breaks_glass }): Params<BreakGlass>,
     request: Request,
 ) -> Reply {
     let expected = expected(request.headers())?;
     let draft = Box::new(body::read(request, IMPORT_BYTES_MAX).await?);
-    let outcome = app.execute(call, Command::ImportCatalog { draft, expected }).await?;
+    let command = Command::ImportCatalog { draft, expected, breaks_glass };
+    let outcome = app.execute(call, command).await?;
     reply::committed(&outcome, true)
 }

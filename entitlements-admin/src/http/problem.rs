@@ -22,6 +22,8 @@ pub(super) enum Code {
     Conflict,
     IdempotencyKeyReused,
     Refused,
+    Publication,
+    ApprovalRequired,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidCatalog,
@@ -49,6 +51,10 @@ impl Code {
                 "The name of the request was used for another one",
             ),
             Self::Refused => ("refused", S::CONFLICT, "That cannot be done as things stand"),
+            Self::Publication => ("publication", S::CONFLICT, "The draft cannot go there now"),
+            Self::ApprovalRequired => {
+                ("approval_required", S::CONFLICT, "Somebody else has to look at it first")
+            }
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => (
                 "unsupported_media_type",
@@ -159,6 +165,12 @@ impl From<Error> for Problem {
             }
             Error::KeyReused(_) => Self::new(Code::IdempotencyKeyReused, detail),
             Error::Refused(_) => Self::new(Code::Refused, detail),
+            Error::Publication(refusal) => {
+                let (path, code) = (String::new(), refusal.code().into());
+                let finding = entitlements_core::Problem { path, code, message: detail.clone() };
+                Self::new(Code::Publication, detail).at(vec![finding])
+            }
+            Error::ApprovalRequired => Self::new(Code::ApprovalRequired, detail),
             Error::InvalidCatalog(problems) => Self::new(Code::InvalidCatalog, detail).at(problems),
             Error::InvalidTenants(problems) => Self::new(Code::InvalidTenants, detail).at(problems),
             Error::InvalidInput(_) => Self::new(Code::InvalidRequest, detail),

@@ -8,6 +8,7 @@ pub mod key;
 pub mod people;
 pub mod permission;
 pub mod publication;
+pub mod settings;
 pub mod tenants;
 
 use entitlements_core::Problem;

@@ -8,6 +8,7 @@ mod changes;
 mod merge;
 mod object;
 mod read;
+mod record;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use self::{
     changes::{Changes, FieldChange, changes},
     merge::{Conflict, Merged, merge},
     object::{ObjectKind, ObjectRef, ObjectRefError},
+    record::{DraftRecord, KeptPrincipal, KeptVote},
 };
 
 /// What a draft does to one object.

@@ -1,0 +1,390 @@
+//! Drafts of the catalog: made, edited, looked at, voted for, published and taken back.
+
+use std::sync::Arc;
+
+use entitlements_core::{Catalog, Draft, Revision};
+use serde_json::Value;
+
+use super::{
+    App, Call, Error, Expected,
+    execute::Decided,
+    parsed,
+    preview::Laid,
+};
+use crate::{
+    ids,
+    store::{Listed, Reading, Stored},
+    workflow::{
+        Changeset, Kind, ObjectId, Origin, Permission, Record, Write,
+        draft::{self, DraftRecord, Edits, ObjectRef},
+        publication::{self, Act, Context, Event, Policy, Principal, Publication, Stage},
+        settings::ApprovalSetting,
+    },
+};
+
+/// What a new draft starts with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartsWith {
+    /// Nothing.
+    Nothing,
+    /// Whatever leads from the live catalog to this one.
+    Catalog(Box<Draft>),
+    /// Whatever leads back to the catalog that was in force after a commit.
+    Past(Revision),
+}
+
+/// A change of a draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DraftEdit {
+    /// Call it something else.
+    Describe {
+        /// What people call it.
+        name: Option<String>,
+        /// What it is for.
+        description: Option<String>,
+    },
+    /// Make or replace an object.
+    Put {
+        /// Which.
+        object: ObjectRef,
+        /// What shall stand there.
+        value: Value,
+        /// Whether that ends conflicts with what is live: who says so has seen that.
+        resolves: bool,
+    },
+    /// Take an object out of the catalog.
+    Retire {
+        /// Which.
+        object: ObjectRef,
+        /// Whether that ends conflicts with what is live.
+        resolves: bool,
+    },
+    /// Leave an object as it is in the live catalog.
+    Revert {
+        /// Which.
+        object: ObjectRef,
+    },
+    /// Whatever leads from the live catalog to this one, and nothing else.
+    Catalog(Box<Draft>),
+}
+
+/// A draft with what is kept of it.
+#[derive(Debug, Clone)]
+pub struct KeptDraft {
+    /// Its id.
+    pub id: String,
+    /// The draft.
+    pub record: DraftRecord,
+    /// The revision of its last change.
+    pub revision: Revision,
+}
+
+impl App {
+    /// A draft.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn draft(&self, id: &str) -> Result<KeptDraft, Error> {
+        let stored = self.stored_draft(id, Expected::Any).await?;
+        let record = parsed("draft", id, &stored.json)?;
+        Ok(KeptDraft { id: id.into(), record, revision: stored.revision })
+    }
+
+    /// Every draft in one of these stages, by id; in any where there are none.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn drafts(&self, stages: &[Stage]) -> Result<Vec<KeptDraft>, Error> {
+        let read = |store: &Reading<'_>| {
+            let mut rows = Vec::new();
+            store.each_object(Kind::Draft, |row| {
+                rows.push(row);
+                Ok(())
+            })?;
+            Ok(rows)
+        };
+        let kept = |row: Listed| {
+            let record: DraftRecord = parsed("draft", &row.key, &row.stored.json)?;
+            Ok(KeptDraft { id: row.key, record, revision: row.stored.revision })
+        };
+        let all = self.store().read(read).await?.into_iter().map(kept);
+        let wanted = |kept: &KeptDraft| {
+            stages.is_empty() || stages.iter().any(|stage| stage.code() == kept.record.stage)
+        };
+        all.filter(|kept| kept.as_ref().map_or(true, wanted)).collect()
+    }
+
+    /// The rule for approvals that is in force.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn policy(&self) -> Result<Policy, Error> {
+        Ok(self.setting::<ApprovalSetting>().await?.0.into())
+    }
+
+    async fn stored_draft(&self, id: &str, expected: Expected) -> Result<Stored, Error> {
+        let found = self.present(ObjectId::new(Kind::Draft, id), expected).await?;
+        found.ok_or_else(|| Error::NotFound(format!("there is no draft `{id}`")))
+    }
+
+    pub(super) async fn decide_new_draft(
+        &self,
+        call: &Call,
+        origin: Origin,
+        name: &str,
+        description: &str,
+        starts_with: &StartsWith,
+    ) -> Result<Decided, Error> {
+        check_name(name)?;
+        let live = self.live().pin().catalog().draft().clone();
+        let (edits, restores) = match starts_with {
+            StartsWith::Nothing => (Edits::default(), None),
+            StartsWith::Catalog(catalog) => (draft::diff(&live, catalog), None),
+            StartsWith::Past(revision) => {
+                let past = self.catalog_as_of(*revision).await?;
+                (draft::diff(&live, past.draft()), Some(*revision))
+            }
+        };
+        let record = DraftRecord {
+            name: name.trim().into(),
+            description: description.trim().into(),
+            created_at: origin.at,
+            created_by: origin.actor.clone(),
+            base: self.live().catalog_revision(),
+            edits,
+            restores,
+            replaced: None,
+            stage: Stage::Draft.code().into(),
+            editor: principal(call).into(),
+            votes: Vec::new(),
+            publish_at: None,
+            note: None,
+        };
+        let id = ids::key_id()?;
+        let mut changes = origin.changeset(format!("draft {id}"));
+        changes.answer.id = Some(id.clone());
+        write(&mut changes, &id, None, &record)?;
+        Ok(changes.into())
+    }
+
+    pub(super) async fn decide_edit(
+        &self,
+        call: &Call,
+        origin: Origin,
+        id: &str,
+        edit: &DraftEdit,
+        expected: Expected,
+    ) -> Result<Decided, Error> {
+        let stored = self.stored_draft(id, expected).await?;
+        let mut record: DraftRecord = parsed("draft", id, &stored.json)?;
+        let live = Arc::clone(self.live().pin().catalog());
+        apply(edit, live.draft(), &mut record)?;
+        let publication = publication_of(id, &record)?;
+        let who = principal(call);
+        let context = self.context(call, &who, publication::Effect::UNKNOWN).await?;
+        let step = publication::step(&publication, Act::Edit, &context)?;
+        let mut changes = origin.changeset(format!("draft {id}"));
+        write(&mut changes, id, Some(stored.revision), &record.at(step.publication))?;
+        Ok(changes.into())
+    }
+
+    pub(super) async fn decide_act(
+        &self,
+        call: &Call,
+        origin: Origin,
+        id: &str,
+        act: &Act,
+        expected: Expected,
+    ) -> Result<Decided, Error> {
+        let stored = self.stored_draft(id, expected).await?;
+        let record: DraftRecord = parsed("draft", id, &stored.json)?;
+        let publication = publication_of(id, &record)?;
+        let laid = if looks_at_the_effect(act) { Some(self.laid(&record).await?) } else { None };
+        let effect = laid.as_ref().map_or(publication::Effect::UNKNOWN, |laid| laid.effect);
+        let who = principal(call);
+        let context = self.context(call, &who, effect).await?;
+        let step = publication::step(&publication, act.clone(), &context)?;
+        let mut changes = origin.changeset(format!("draft {id}"));
+        let mut record = record.at(step.publication);
+        if let (true, Some(laid)) = (step.event.publishes(), &laid) {
+            record.replaced = laid.over;
+            self.publish_into(&mut changes, laid, &record).await?;
+        } else if let Some(laid) = &laid {
+            // What was decided rests on the catalog that it was laid over.
+            changes.reads.insert(ObjectId::catalog(), laid.over);
+        }
+        if let Event::BrokeGlass { reason } | Event::Rejected { comment: reason } = &step.event {
+            changes.origin.reason = Some(reason.clone());
+        }
+        write(&mut changes, id, Some(stored.revision), &record)?;
+        let then = match step.event {
+            Event::SentBack(refusal) => Some(Error::Publication(refusal)),
+            _ => None,
+        };
+        Ok(Decided { changes, then })
+    }
+
+    /// Makes the catalog of a draft the one in force, and notes which drafts are rolled back by it.
+    async fn publish_into(
+        &self,
+        changes: &mut Changeset,
+        laid: &Laid,
+        record: &DraftRecord,
+    ) -> Result<(), Error> {
+        let catalog = Record::of(&laid.merged.draft).map_err(not_json)?;
+        let replaced = Write { expected: laid.over, after: Some(catalog) };
+        changes.writes.insert(ObjectId::catalog(), replaced);
+        let Some(restored) = record.restores else { return Ok(()) };
+        for kept in self.drafts(&[Stage::Published]).await? {
+            // One that replaced the restored catalog, or one after it, is undone.
+            if kept.record.replaced.is_none_or(|replaced| replaced < restored) {
+                continue;
+            }
+            let published = publication_of(&kept.id, &kept.record)?;
+            let undone = kept.record.at(Publication { stage: Stage::RolledBack, ..published });
+            write(changes, &kept.id, Some(kept.revision), &undone)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a catalog may be made the one in force without a draft.
+    pub(super) async fn may_replace_catalog(
+        &self,
+        call: &Call,
+        catalog: &Arc<Catalog>,
+        breaks_glass: bool,
+    ) -> Result<(), Error> {
+        let is_first =
+            self.live().catalog_revision().is_none() && self.pin().tenant_count() == 0;
+        if breaks_glass {
+            call.actor.may(Permission::BreakGlass)?;
+            let reason = call.reason.as_deref().unwrap_or_default().trim();
+            return match reason.chars().count() >= publication::REASON_CHARS_MIN {
+                true => Ok(()),
+                false => Err(Error::Publication(publication::Refusal::ShortReason)),
+            };
+        }
+        let policy = self.policy().await?;
+        let effect = publication::Effect { is_first, ..publication::Effect::UNKNOWN };
+        let losing = match (is_first, policy.four_eyes) {
+            (true, _) => return Ok(()),
+            (false, true) => effect.losing,
+            (false, false) => self.preview(Arc::clone(catalog)).await?.losing,
+        };
+        match policy.approvals_needed(&publication::Effect { losing, ..effect }) {
+            0 => Ok(()),
+            _ => Err(Error::ApprovalRequired),
+        }
+    }
+
+    async fn context<'c>(
+        &self,
+        call: &Call,
+        actor: &'c Principal,
+        effect: publication::Effect,
+    ) -> Result<Context<'c>, Error> {
+        let may_break_glass = call.actor.may(Permission::BreakGlass).is_ok();
+        Ok(Context { now: self.now(), actor, may_break_glass, policy: self.policy().await?, effect })
+    }
+}
+
+/// What it takes to do something to a draft.
+#[must_use]
+pub const fn act_needs(act: &Act) -> Permission {
+    match act {
+        Act::Edit | Act::Submit | Act::Withdraw | Act::Discard => Permission::EditDrafts,
+        Act::Approve { .. } | Act::Reject { .. } => Permission::ApproveDrafts,
+        Act::Schedule { .. } | Act::Unschedule | Act::Publish | Act::RollBack => {
+            Permission::PublishCatalog
+        }
+        Act::BreakGlass { .. } => Permission::BreakGlass,
+    }
+}
+
+fn looks_at_the_effect(act: &Act) -> bool {
+    !matches!(act, Act::Edit | Act::Withdraw | Act::Reject { .. } | Act::Discard | Act::RollBack)
+}
+
+/// Who stands behind a call.
+fn principal(call: &Call) -> Principal {
+    match call.actor.principal() {
+        Some(person) => Principal::Person(person.into()),
+        None => Principal::Key(call.actor.name().into()),
+    }
+}
+
+fn publication_of(id: &str, record: &DraftRecord) -> Result<Publication, Error> {
+    record.publication().map_err(|why| Error::Unavailable(format!("draft `{id}`: {why}")))
+}
+
+fn write(
+    changes: &mut Changeset,
+    id: &str,
+    expected: Option<Revision>,
+    record: &DraftRecord,
+) -> Result<(), Error> {
+    let due_at = record.publish_at;
+    let after = Record { due_at, ..Record::of(record).map_err(not_json)? };
+    changes.writes.insert(ObjectId::new(Kind::Draft, id), Write { expected, after: Some(after) });
+    Ok(())
+}
+
+fn apply(edit: &DraftEdit, live: &Draft, record: &mut DraftRecord) -> Result<(), Error> {
+    match edit.clone() {
+        DraftEdit::Describe { name, description } => {
+            if let Some(name) = name {
+                check_name(&name)?;
+                record.name = name.trim().into();
+            }
+            if let Some(description) = description {
+                record.description = description.trim().into();
+            }
+        }
+        DraftEdit::Put { object, value, resolves } => {
+            if !value.is_object() {
+                return Err(Error::InvalidInput(format!("`{object}` takes an object: `{{…}}`")));
+            }
+            if resolves {
+                record.edits.resolve(live, object, Some(value));
+            } else {
+                record.edits.put(live, object, value);
+            }
+        }
+        DraftEdit::Retire { object, resolves } => {
+            let known = object.in_catalog(live).is_some() || record.edits.get(&object).is_some();
+            if !known {
+                return Err(Error::NotFound(format!("there is no `{object}` to retire")));
+            }
+            if resolves {
+                record.edits.resolve(live, object, None);
+            } else {
+                record.edits.retire(live, object);
+            }
+        }
+        DraftEdit::Revert { object } => {
+            if !record.edits.revert(&object) {
+                return Err(Error::NotFound(format!("the draft does not change `{object}`")));
+            }
+        }
+        DraftEdit::Catalog(catalog) => record.edits = draft::diff(live, &catalog),
+    }
+    Ok(())
+}
+
+/// The longest name of a draft, in characters.
+const NAME_CHARS_MAX: usize = 100;
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let length = name.trim().chars().count();
+    if (1..=NAME_CHARS_MAX).contains(&length) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Error::InvalidInput(format!(
+        "a draft's name takes 1 to {NAME_CHARS_MAX} characters on one line: say what it changes, \
+         such as `Spring prices`"
+    )))
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    Error::Unavailable(format!("a document cannot be written: {error}"))
+}

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod app;
+pub mod audit_export;
 pub mod clock;
 pub mod config;
 pub mod http;

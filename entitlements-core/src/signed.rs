@@ -186,9 +186,17 @@ struct Beat {
     snapshot_hash: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct CheckpointText {
+    #[serde(flatten)]
+    header: Header,
+    audit_head: String,
+}
+
 const KEYS: &str = "keys";
 const SNAPSHOT: &str = "snapshot";
 const HEARTBEAT: &str = "heartbeat";
+const CHECKPOINT: &str = "checkpoint";
 
 /// Seals the document that names the publisher keys. Later ones need a higher version.
 #[must_use]
@@ -214,6 +222,13 @@ pub fn seal_snapshot(publisher: &SigningKey, header: &Header, document: &[u8]) -
 pub fn seal_heartbeat(publisher: &SigningKey, header: &Header, snapshot_hash: &Hash) -> Vec<u8> {
     let beat = Beat { header: header.clone(), snapshot_hash: snapshot_hash.to_string() };
     seal(publisher, HEARTBEAT, &beat, &[])
+}
+
+/// Seals the word that at `issued_at` this was the last row of the audit.
+#[must_use]
+pub fn seal_checkpoint(publisher: &SigningKey, header: &Header, audit_head: &Hash) -> Vec<u8> {
+    let says = CheckpointText { header: header.clone(), audit_head: audit_head.to_string() };
+    seal(publisher, CHECKPOINT, &says, &[])
 }
 
 fn seal(key: &SigningKey, kind: &str, says: &impl Serialize, payload: &[u8]) -> Vec<u8> {
@@ -303,6 +318,18 @@ impl Trust {
         Ok(Heartbeat { header: beat.header, snapshot_hash })
     }
 
+    /// Checks the envelope of an audit's checkpoint.
+    ///
+    /// # Errors
+    /// Where no publisher signed it for this environment.
+    pub fn verify_checkpoint(&self, envelope: &[u8]) -> Result<Checkpoint, TrustError> {
+        let opened = open(envelope, CHECKPOINT, &self.publishers)?;
+        let text: CheckpointText = serde_json::from_value(opened.says).map_err(|_| UNREADABLE)?;
+        self.right_environment(&text.header.environment)?;
+        let audit_head = text.audit_head.parse().map_err(|_| UNREADABLE)?;
+        Ok(Checkpoint { header: text.header, audit_head })
+    }
+
     fn right_environment(&self, found: &str) -> Result<(), TrustError> {
         if found == self.environment {
             return Ok(());
@@ -373,6 +400,15 @@ pub struct Heartbeat {
     pub header: Header,
     /// The hash of its document.
     pub snapshot_hash: Hash,
+}
+
+/// The word of a trusted publisher on how far the audit had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Up to which revision, and when that was.
+    pub header: Header,
+    /// The hash of the last row.
+    pub audit_head: Hash,
 }
 
 struct Opened<'a> {
@@ -492,6 +528,17 @@ mod tests {
         let mut trust = trust();
         let keys = seal_keys(&key(2), "default", 2, &[key(3).public()], Timestamp::from_micros(1));
         assert!(matches!(trust.accept_keys(&keys), Err(TrustError::UnknownKey(_))));
+    }
+
+    #[test]
+    fn a_checkpoint_says_how_far_the_audit_had_come() {
+        let head = Hash::of(b"row");
+        let sealed = seal_checkpoint(&key(2), &header("default"), &head);
+        let checkpoint = trust().verify_checkpoint(&sealed).unwrap();
+        assert_eq!((checkpoint.header.revision, checkpoint.audit_head), (Revision(7), head));
+        assert!(trust().verify_heartbeat(&sealed).is_err());
+        let foreign = seal_checkpoint(&key(3), &header("default"), &head);
+        assert!(trust().verify_checkpoint(&foreign).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     App, Call, Error, Expected,
     execute::Decided,
     parsed,
-    preview::Laid,
+    preview::{Laid, Preview},
 };
 use crate::{
     ids,
@@ -17,7 +17,7 @@ use crate::{
     workflow::{
         Changeset, Kind, ObjectId, Origin, Permission, Record, Write,
         draft::{self, DraftRecord, Edits, ObjectRef},
-        publication::{self, Act, Context, Event, Policy, Principal, Publication, Stage},
+        publication::{self, Act, Context, Effect, Event, Policy, Principal, Publication, Stage},
         settings::ApprovalSetting,
     },
 };
@@ -181,7 +181,7 @@ impl App {
         apply(edit, live.draft(), &mut record)?;
         let publication = publication_of(id, &record)?;
         let who = principal(call);
-        let context = self.context(call, &who, publication::Effect::UNKNOWN).await?;
+        let context = self.context(call, &who, Effect::UNKNOWN).await?;
         let step = publication::step(&publication, Act::Edit, &context)?;
         let mut changes = origin.changeset(format!("draft {id}"));
         write(&mut changes, id, Some(stored.revision), &record.at(step.publication))?;
@@ -200,7 +200,7 @@ impl App {
         let record: DraftRecord = parsed("draft", id, &stored.json)?;
         let publication = publication_of(id, &record)?;
         let laid = if looks_at_the_effect(act) { Some(self.laid(&record).await?) } else { None };
-        let effect = laid.as_ref().map_or(publication::Effect::UNKNOWN, |laid| laid.effect);
+        let effect = laid.as_ref().map_or(Effect::UNKNOWN, |laid| laid.effect);
         let who = principal(call);
         let context = self.context(call, &who, effect).await?;
         let step = publication::step(&publication, act.clone(), &context)?;
@@ -254,8 +254,6 @@ impl App {
         catalog: &Arc<Catalog>,
         breaks_glass: bool,
     ) -> Result<(), Error> {
-        let is_first =
-            self.live().catalog_revision().is_none() && self.pin().tenant_count() == 0;
         if breaks_glass {
             call.actor.may(Permission::BreakGlass)?;
             let reason = call.reason.as_deref().unwrap_or_default().trim();
@@ -264,24 +262,33 @@ impl App {
                 false => Err(Error::Publication(publication::Refusal::ShortReason)),
             };
         }
-        let policy = self.policy().await?;
-        let effect = publication::Effect { is_first, ..publication::Effect::UNKNOWN };
-        let losing = match (is_first, policy.four_eyes) {
-            (true, _) => return Ok(()),
-            (false, true) => effect.losing,
-            (false, false) => self.preview(Arc::clone(catalog)).await?.losing,
-        };
-        match policy.approvals_needed(&publication::Effect { losing, ..effect }) {
-            0 => Ok(()),
-            _ => Err(Error::ApprovalRequired),
+        if self.is_first() {
+            return Ok(());
         }
+        let preview = self.preview(Arc::clone(catalog)).await?;
+        if self.needs_approval(&preview).await? { Err(Error::ApprovalRequired) } else { Ok(()) }
+    }
+
+    /// Whether a catalog with this effect needs somebody else's approval.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn needs_approval(&self, preview: &Preview) -> Result<bool, Error> {
+        let is_first = self.is_first();
+        let effect = Effect { losing: preview.losing, is_first, ..Effect::UNKNOWN };
+        Ok(self.policy().await?.approvals_needed(&effect) > 0)
+    }
+
+    /// Whether there is nothing live that a catalog could hurt.
+    fn is_first(&self) -> bool {
+        self.live().catalog_revision().is_none() && self.pin().tenant_count() == 0
     }
 
     async fn context<'c>(
         &self,
         call: &Call,
         actor: &'c Principal,
-        effect: publication::Effect,
+        effect: Effect,
     ) -> Result<Context<'c>, Error> {
         let may_break_glass = call.actor.may(Permission::BreakGlass).is_ok();
         Ok(Context { now: self.now(), actor, may_break_glass, policy: self.policy().await?, effect })
@@ -290,7 +297,7 @@ impl App {
 
 /// What it takes to do something to a draft.
 #[must_use]
-pub const fn act_needs(act: &Act) -> Permission {
+pub(super) const fn act_needs(act: &Act) -> Permission {
     match act {
         Act::Edit | Act::Submit | Act::Withdraw | Act::Discard => Permission::EditDrafts,
         Act::Approve { .. } | Act::Reject { .. } => Permission::ApproveDrafts,

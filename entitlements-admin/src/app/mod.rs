@@ -1,6 +1,7 @@
 //! The application: what can be asked and told, apart from how it is transported.
 
 mod access;
+mod audit;
 mod command;
 mod drafts;
 mod error;
@@ -10,6 +11,8 @@ mod past;
 mod preview;
 mod settings;
 mod sync;
+mod usage;
+mod what_if;
 
 use std::{
     fmt,
@@ -18,7 +21,7 @@ use std::{
 };
 
 use entitlements_core::{
-    Decision, Entitlements, Explanation, FeatureKey, Pin, Revision, TenantKey, Timestamp,
+    Decision, Entitlements, Explanation, FeatureKey, Pin, Revision, Snapshot, TenantKey, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -31,12 +34,14 @@ pub use self::{
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
     sync::{Basis, Change, Publication},
+    usage::Used,
+    what_if::WhatIf,
 };
 use crate::{
     clock::Clock,
     keys::Keys,
     metrics::Metrics,
-    store::{AuditEntry, AuditFault, Listed, Store, Stored, Verified},
+    store::{Listed, Store, Stored},
     workflow::{Key, Kind, ObjectId, doors},
 };
 
@@ -125,6 +130,12 @@ impl App {
         self.live().revision()
     }
 
+    /// The commit that the catalog in force came with; absent before the first one.
+    #[must_use]
+    pub fn catalog_revision(&self) -> Option<Revision> {
+        self.live().catalog_revision()
+    }
+
     /// One consistent view of catalog and tenants as of the last commit.
     #[must_use]
     pub fn pin(&self) -> Pin {
@@ -146,13 +157,13 @@ impl App {
     /// The answers for one tenant and every feature of the catalog, handed to `each` by key.
     pub fn decisions(
         &self,
-        pin: &Pin,
+        world: &Snapshot,
         tenant: &str,
         at: Timestamp,
         mut each: impl FnMut(&FeatureKey, Decision<'_>),
     ) {
-        for feature in pin.catalog().draft().features.keys() {
-            each(feature, pin.check(tenant, feature.as_str(), at));
+        for feature in world.catalog().draft().features.keys() {
+            each(feature, world.check(tenant, feature.as_str(), at));
         }
     }
 
@@ -199,31 +210,6 @@ impl App {
             Ok((found, store.revision()?))
         };
         Ok(self.store().read(read).await?)
-    }
-
-    /// At most `limit` audit entries after a revision.
-    ///
-    /// # Errors
-    /// As [`App::catalog`].
-    pub async fn audit(&self, after: Revision, limit: u32) -> Result<Vec<AuditEntry>, Error> {
-        Ok(self.store().read(move |store| store.audit(after, limit)).await?)
-    }
-
-    /// One audit entry.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub async fn audit_entry(&self, at: Revision) -> Result<AuditEntry, Error> {
-        let found = self.store().read(move |store| store.audit_entry(at)).await?;
-        found.ok_or_else(|| Error::NotFound(format!("there is no audit entry {at}")))
-    }
-
-    /// Walks the audit's hash chain from its start.
-    ///
-    /// # Errors
-    /// As [`App::catalog`]. A broken chain is not an error but an answer.
-    pub async fn audit_verify(&self) -> Result<Result<Verified, AuditFault>, Error> {
-        Ok(self.store().read(|store| store.audit_verify(past::pruned_before(store)?)).await?)
     }
 
     /// Every service key with its id and when it was last used, without its secret.

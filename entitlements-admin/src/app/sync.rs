@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use entitlements_core::{
     Revision, Timestamp,
-    signed::{Hash, Header, seal_heartbeat, seal_keys, seal_snapshot},
+    signed::{Hash, Header, SigningKey, Trust, seal_heartbeat, seal_keys, seal_snapshot},
 };
 use tokio::sync::{Mutex, watch};
 
@@ -106,11 +106,27 @@ impl Publisher {
         }
     }
 
+    pub(super) fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    pub(super) fn signing_key(&self) -> &SigningKey {
+        &self.keys.publisher
+    }
+
+    /// What whoever has our root key believes.
+    pub(super) fn trust(&self) -> Result<Trust, Error> {
+        let mut trust = Trust::new(self.keys.root.public(), &self.environment);
+        let known = trust.accept_keys(&self.keys_envelope);
+        known.map_err(|error| Error::Unavailable(format!("our own keys: {error}")))?;
+        Ok(trust)
+    }
+
     pub(super) fn derived_secret(&self, actor: &str, request: &str, id: &str) -> String {
         self.keys.derived_secret(actor, request, id)
     }
 
-    fn header(&self, revision: Revision, issued_at: Timestamp) -> Header {
+    pub(super) fn header(&self, revision: Revision, issued_at: Timestamp) -> Header {
         Header {
             environment: self.environment.clone(),
             epoch: self.epoch,

@@ -1,14 +1,23 @@
-//! Answers: what a tenant may use.
+//! Answers: what a tenant may use, may have used, or might use.
 
-use axum::{extract::State, http::StatusCode};
-use entitlements_core::{Revision, Timestamp, document::DecisionText};
-use serde::Serialize;
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+};
+use entitlements_core::{
+    Direction, Explanation, Revision, Tenant, Timestamp,
+    document::DecisionText,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    extract::{Instant, Params, Segments},
+    body::{self, BYTES_MAX},
+    extract::{Instant, Params, Segments, tenant_key},
+    problem::{Code, Problem},
     reply::{self, Reply},
 };
-use crate::app::App;
+use crate::app::{App, WhatIf};
 
 /// May this tenant use this feature, how much of it, and why?
 pub(super) async fn check(
@@ -17,10 +26,10 @@ pub(super) async fn check(
     Params(instant): Params<Instant>,
 ) -> Reply {
     let at = instant.or_now(&app)?;
-    let pin = app.pin();
-    let decision = pin.check(tenant.as_str(), feature.as_str(), at);
+    let world = app.world(&tenant, instant.as_of()?).await?;
+    let decision = world.check(tenant.as_str(), feature.as_str(), at);
     let text = DecisionText::from((tenant.as_str(), feature.as_str(), &decision));
-    reply::json(StatusCode::OK, pin.revision(), &text)
+    reply::json(StatusCode::OK, world.revision(), &text)
 }
 
 /// The same with everything that was weighed.
@@ -30,13 +39,14 @@ pub(super) async fn explain(
     Params(instant): Params<Instant>,
 ) -> Reply {
     let at = instant.or_now(&app)?;
-    let pin = app.pin();
-    reply::json(StatusCode::OK, pin.revision(), &pin.explain(&tenant, &feature, at))
+    let world = app.world(&tenant, instant.as_of()?).await?;
+    reply::json(StatusCode::OK, world.revision(), &world.explain(&tenant, &feature, at))
 }
 
-#[derive(Serialize)]
-struct All<'t> {
-    tenant: &'t str,
+/// Every answer for a tenant.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct All {
+    tenant: String,
     revision: Revision,
     at: Timestamp,
     features: Vec<serde_json::Value>,
@@ -49,12 +59,76 @@ pub(super) async fn all(
     Params(instant): Params<Instant>,
 ) -> Reply {
     let at = instant.or_now(&app)?;
-    let pin = app.pin();
+    let world = app.world(&tenant, instant.as_of()?).await?;
     let mut features = Vec::new();
-    app.decisions(&pin, &tenant, at, |feature, decision| {
+    app.decisions(&world, &tenant, at, |feature, decision| {
         let text = DecisionText::from((tenant.as_str(), feature.as_str(), &decision));
         features.extend(serde_json::to_value(&text).ok());
     });
-    let body = All { tenant: &tenant, revision: pin.revision(), at, features };
-    reply::json(StatusCode::OK, pin.revision(), &body)
+    let revision = world.revision();
+    reply::json(StatusCode::OK, revision, &All { tenant, revision, at, features })
+}
+
+/// What might be otherwise.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Supposed {
+    /// The tenant as it might be: its subscriptions, add-ons and so on. As it is where absent.
+    #[serde(default)]
+    tenant: Option<Box<Tenant>>,
+    /// A draft of the catalog to look through. The live catalog where absent.
+    #[serde(default)]
+    draft: Option<String>,
+    /// When. Now where absent.
+    #[serde(default)]
+    at: Option<Timestamp>,
+}
+
+/// What would become of a tenant.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Would {
+    tenant: String,
+    at: Timestamp,
+    /// The revision that it is compared with.
+    revision: Revision,
+    /// The answers that would be others.
+    changes: Vec<WouldChange>,
+    /// The add-ons that it would hold, and whether they would be in force.
+    add_ons: Vec<serde_json::Value>,
+}
+
+/// One answer that would be another.
+#[derive(Serialize, JsonSchema)]
+struct WouldChange {
+    feature: String,
+    direction: Direction,
+    before: Explanation,
+    after: Explanation,
+}
+
+/// What would become of one tenant if it, the catalog or the date were another.
+pub(super) async fn what_if(
+    State(app): State<App>,
+    Segments(key): Segments<String>,
+    request: Request,
+) -> Reply {
+    let key = tenant_key(&key)?;
+    let Supposed { tenant, draft, at } = body::read(request, BYTES_MAX).await?;
+    let at = at.unwrap_or_else(|| app.now());
+    let supposed = WhatIf { key: key.clone(), tenant, draft };
+    let (now, would) = app.what_if(supposed).await?;
+    let tenant = key.as_str();
+    let changes = now.changes_of(&would, tenant, at).map(|change| WouldChange {
+        feature: change.feature.to_string(),
+        direction: change.direction(&would),
+        before: now.explain(tenant, change.feature.as_str(), at),
+        after: would.explain(tenant, change.feature.as_str(), at),
+    });
+    let changes = changes.collect();
+    let held = would.tenant(tenant).map(|view| view.add_ons(at)).unwrap_or_default();
+    let written: Result<Vec<_>, _> = held.iter().map(serde_json::to_value).collect();
+    let add_ons = written.map_err(|error| Problem::new(Code::Unavailable, error.to_string()))?;
+    let revision = now.revision();
+    let body = Would { tenant: tenant.into(), at, revision, changes, add_ons };
+    reply::json(StatusCode::OK, revision, &body)
 }

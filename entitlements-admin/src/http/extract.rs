@@ -5,10 +5,11 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use entitlements_core::{Revision, TenantKey, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::problem::{Code, Problem};
-use crate::app::{App, Expected};
+use crate::app::{App, AsOf, Expected};
 
 /// The parameters in the path.
 pub(super) struct Segments<T>(pub(super) T);
@@ -39,11 +40,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 const LIMIT_MAX: u32 = 200;
 
 /// A page of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Page {
     /// What the page before ended with.
     pub(super) after: String,
+    /// How many at most, from 1 to 200.
+    #[schemars(range(min = 1, max = 200))]
     limit: u32,
 }
 
@@ -63,23 +66,50 @@ impl Page {
     }
 }
 
-/// An instant to answer for; now where none is given.
-#[derive(Debug, Deserialize)]
+/// Which world to ask, and for which instant.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Instant {
+    /// The instant to answer for; now where none is given, or `as_of` where that is.
+    #[serde(default)]
     at: Option<String>,
+    /// Answer from what was in force after this commit.
+    #[serde(default)]
+    revision: Option<u64>,
+    /// Answer from what was in force at this instant.
+    #[serde(default)]
+    as_of: Option<String>,
 }
 
 impl Instant {
     pub(super) fn or_now(&self, app: &App) -> Result<Timestamp, Problem> {
-        let Some(text) = &self.at else { return Ok(app.now()) };
+        let at = self.at.as_deref().or(self.as_of.as_deref());
+        Ok(instant(at)?.unwrap_or_else(|| app.now()))
+    }
+
+    pub(super) fn as_of(&self) -> Result<AsOf, Problem> {
+        match (self.revision, instant(self.as_of.as_deref())?) {
+            (None, None) => Ok(AsOf::Now),
+            (Some(revision), None) => Ok(AsOf::Revision(Revision(revision))),
+            (None, Some(at)) => Ok(AsOf::Instant(at)),
+            (Some(_), Some(_)) => {
+                let detail = "send `revision` or `as_of`, not both";
+                Err(Problem::new(Code::InvalidRequest, detail))
+            }
+        }
+    }
+}
+
+/// An instant in a query.
+pub(super) fn instant(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let parse = |text: &str| {
         // `+` is a space to whoever reads queries; an offset such as `+01:00` is often sent bare.
-        let text = text.replace(' ', "+");
-        Timestamp::parse(&text).map_err(|error| {
-            let detail = format!("{error}; use `at=2026-03-01T00:00:00Z`");
+        Timestamp::parse(&text.replace(' ', "+")).map_err(|error| {
+            let detail = format!("{error}; write it as `2026-03-01T00:00:00Z`");
             Problem::new(Code::InvalidRequest, detail)
         })
-    }
+    };
+    text.map(parse).transpose()
 }
 
 /// A tenant's key.

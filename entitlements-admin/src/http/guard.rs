@@ -13,8 +13,8 @@ use axum::{
 
 use super::{
     body::{self, IMPORT_BYTES_MAX},
+    endpoint::Route,
     problem::{Code, Problem},
-    routes::Route,
 };
 use crate::{
     app::{Access, App, Call, Error},

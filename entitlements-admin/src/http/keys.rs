@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
 };
 use entitlements_core::{Revision, TenantKey, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,13 +22,13 @@ use crate::{
     workflow::{Key, Scope},
 };
 
-#[derive(Serialize)]
-struct List {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct List {
     keys: Vec<Item>,
 }
 
-#[derive(Serialize)]
-struct Item {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Item {
     id: String,
     #[serde(flatten)]
     key: Key,
@@ -43,9 +44,9 @@ pub(super) async fn list(State(app): State<App>) -> Reply {
     reply::json(StatusCode::OK, app.revision(), &List { keys })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     scope: Scope,
     label: String,
     #[serde(default)]
@@ -54,8 +55,8 @@ struct Wanted {
     tenants: BTreeSet<TenantKey>,
 }
 
-#[derive(Serialize)]
-struct Made {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Made {
     revision: Revision,
     id: String,
     scope: Scope,

@@ -4,21 +4,29 @@ mod audit;
 mod body;
 mod catalog;
 mod decisions;
+mod download;
+mod drafts;
+mod endpoint;
 mod extract;
 mod guard;
+mod history;
 mod keys;
 pub mod listen;
+pub mod openapi;
 mod ops;
 mod patient;
 mod problem;
 mod reply;
 mod routes;
 mod schema;
+mod settings;
 mod strict;
 mod sync;
 mod tenants;
+mod usage;
 
 pub use self::{
-    routes::{Route, Verb, router, routes},
+    endpoint::{Route, Verb},
+    routes::{router, routes},
     schema::Document as SchemaDocument,
 };

@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -81,22 +82,28 @@ pub(super) struct Problem {
     conflict: Option<Box<Conflict>>,
 }
 
-#[derive(Serialize)]
-struct Body<'p> {
+/// A problem as it is sent.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ProblemText<'p> {
+    /// A stable word for the kind of problem, such as `/problems/not_found`.
     r#type: String,
     title: &'p str,
     status: u16,
+    /// What is wrong, and what to do.
     detail: &'p str,
+    /// Where in the input, each with a path.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'p [entitlements_core::Problem],
+    /// What is there now, where something else was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     present: Option<Present<'p>>,
 }
 
 /// What is there now, for whoever expected something else. `value` is `null` where nothing is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Present<'p> {
     revision: Option<u64>,
+    #[schemars(with = "serde_json::Value")]
     value: Option<&'p RawValue>,
 }
 
@@ -120,7 +127,7 @@ impl Problem {
                 value: serde_json::from_str(&stored.json).ok(),
             },
         });
-        serde_json::to_vec(&Body {
+        serde_json::to_vec(&ProblemText {
             r#type: format!("/problems/{word}"),
             title,
             status: status.as_u16(),

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use entitlements_core::{Problem as Finding, Revision};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -21,11 +22,15 @@ pub(super) type Reply = Result<Response, Problem>;
 
 /// A value as JSON.
 pub(super) fn json(status: StatusCode, revision: Revision, value: &impl Serialize) -> Reply {
-    let text = serde_json::to_vec(value).map_err(|error| {
+    Ok(json_text(status, revision, text(value)?))
+}
+
+/// The JSON text of a value.
+pub(super) fn text(value: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(value).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written");
         Problem::new(Code::Unavailable, "the answer cannot be written; the operator's log says why")
-    })?;
-    Ok(json_text(status, revision, text))
+    })
 }
 
 /// Text that is JSON already.
@@ -68,9 +73,12 @@ pub(super) fn insert_tag(response: &mut Response, tag: &str) {
     }
 }
 
-#[derive(Serialize)]
-struct Committed<'o> {
+/// That a change was made.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Committed<'o> {
+    /// The commit.
     revision: Revision,
+    /// What is odd about it and did not stop it.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     warnings: &'o [Finding],
 }
@@ -79,11 +87,16 @@ struct Committed<'o> {
 pub(super) fn committed(outcome: &Outcome, tagged: bool) -> Reply {
     let body = Committed { revision: outcome.revision, warnings: &outcome.warnings };
     let mut response = json(StatusCode::OK, outcome.revision, &body)?;
+    mark(&mut response, outcome, tagged);
+    Ok(response)
+}
+
+/// Says whether it had been done before, and the new `ETag` of what was written.
+pub(super) fn mark(response: &mut Response, outcome: &Outcome, tagged: bool) {
     if outcome.repeated {
-        guard::replayed(&mut response);
+        guard::replayed(response);
     }
     if tagged {
-        insert_tag(&mut response, &format!("\"{}\"", outcome.revision));
+        insert_tag(response, &format!("\"{}\"", outcome.revision));
     }
-    Ok(response)
 }

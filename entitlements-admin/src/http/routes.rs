@@ -1,152 +1,367 @@
-//! Every route, and what it takes. The router is made from this table, so that no route can be
-//! without a line that says who may use it.
+//! Every route. Router and `OpenAPI` document are made from this table, so that no route can be
+//! without a line that says what it does and who may use it.
 
 use std::time::Duration;
 
 use axum::{
     Router,
-    handler::Handler,
     http::{Method, Uri},
     middleware::from_fn_with_state,
-    routing::{MethodFilter, MethodRouter, on},
 };
+use entitlements_core::{Draft, Explanation, Tenant, document::DecisionText};
+use serde_json::Value;
 
 use super::{
-    audit, catalog, decisions, guard, keys, ops,
+    audit, catalog, decisions, drafts,
+    endpoint::{Endpoint, Route, Verb, endpoint},
+    extract::{Instant, Page},
+    guard, history, keys, openapi, ops,
     problem::{Code, Problem},
-    schema, sync, tenants,
+    reply::Committed,
+    schema, settings, sync, tenants, usage,
 };
 use crate::{
     app::{Access, App},
-    workflow::Permission,
+    audit_export::Line,
+    workflow::{
+        Permission,
+        settings::{ApprovalSetting, RetentionSetting},
+    },
 };
 
-/// The methods in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Reads.
-    Get,
-    /// Makes or replaces.
-    Put,
-    /// Makes, or does many at once.
-    Post,
-    /// Removes.
-    Delete,
-}
-
-impl Verb {
-    /// As HTTP has it.
-    #[must_use]
-    pub fn method(self) -> Method {
-        match self {
-            Self::Get => Method::GET,
-            Self::Put => Method::PUT,
-            Self::Post => Method::POST,
-            Self::Delete => Method::DELETE,
-        }
-    }
-
-    fn filter(self) -> MethodFilter {
-        match self {
-            Self::Get => MethodFilter::GET,
-            Self::Put => MethodFilter::PUT,
-            Self::Post => MethodFilter::POST,
-            Self::Delete => MethodFilter::DELETE,
-        }
-    }
-}
-
-/// One route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// Its method.
-    pub verb: Verb,
-    /// Its path, with the names of its parameters.
-    pub path: &'static str,
-    /// What it takes.
-    pub access: Access,
-    /// How long an answer may take.
-    pub patience: Duration,
-}
-
-impl Route {
-    /// Whether its path names a tenant.
-    #[must_use]
-    pub fn is_about_a_tenant(self) -> bool {
-        self.path.starts_with("/v1/tenants/{key}")
-    }
-}
-
-/// How long a request may take from its last header to its answer.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// The same for imports, which are large.
-const PATIENCE_IMPORT: Duration = Duration::from_secs(60);
-/// The same for a long poll: what it may wait, and some more.
+/// How long a long poll may take: what it may wait, and some more.
 const PATIENCE_POLL: Duration = Duration::from_secs(sync::WAIT_S_MAX + 15);
 
 /// Every route.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    table().into_iter().map(|(route, _)| route).collect()
+    table().into_iter().map(|endpoint| endpoint.route).collect()
 }
 
 /// The router over all of them.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
-    for (route, handler) in table() {
+    for Endpoint { route, handler, .. } in table() {
         let gate = guard::Gate { app: app.clone(), route };
-        router =
-            router.route(route.path, handler.route_layer(from_fn_with_state(gate, guard::guard)));
+        let guarded = handler.route_layer(from_fn_with_state(gate, guard::guard));
+        router = router.route(route.path, guarded);
     }
     router.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(app)
 }
 
-fn table() -> Vec<(Route, MethodRouter<App>)> {
-    use Access::{Needs, Public};
-    use Permission as P;
-    use Verb::{Delete, Get, Post, Put};
-    let tenant = "/v1/tenants/{key}";
-    let feature = "/v1/tenants/{key}/features/{feature}";
+use Access::{Needs, Public};
+use Permission as P;
+use Verb::{Delete, Get, Patch, Post, Put};
+
+pub(super) fn table() -> Vec<Endpoint> {
+    [catalog_routes(), draft_routes(), tenant_routes(), people_routes(), other_routes()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn catalog_routes() -> Vec<Endpoint> {
+    let read = Needs(P::ReadCatalog);
     vec![
-        route(Get, "/v1/catalog", Needs(P::ReadCatalog), PATIENCE, catalog::get),
-        route(Put, "/v1/catalog", Needs(P::PublishCatalog), PATIENCE_IMPORT, catalog::put),
-        route(Get, "/v1/tenants", Needs(P::ReadTenants), PATIENCE, tenants::list),
-        route(Post, "/v1/tenants/bulk", Needs(P::WriteTenants), PATIENCE_IMPORT, tenants::bulk),
-        route(Get, tenant, Needs(P::ReadTenants), PATIENCE, tenants::get),
-        route(Put, tenant, Needs(P::WriteTenants), PATIENCE, tenants::put),
-        route(Delete, tenant, Needs(P::WriteTenants), PATIENCE, tenants::delete),
-        route(Get, "/v1/tenants/{key}/features", Needs(P::ReadTenants), PATIENCE, decisions::all),
-        route(Get, feature, Needs(P::ReadTenants), PATIENCE, decisions::check),
-        route(
+        endpoint(Get, "/v1/catalog", read, "The catalog in force, now or then", catalog::get)
+            .query::<Instant>()
+            .answers::<Draft>()
+            .versioned(),
+        endpoint(
+            Put,
+            "/v1/catalog",
+            Needs(P::PublishCatalog),
+            "Make a catalog the one in force, where no approval is needed",
+            catalog::put,
+        )
+        .query::<catalog::BreakGlass>()
+        .document::<Draft>()
+        .answers::<Committed<'_>>()
+        .versioned()
+        .large(),
+        endpoint(
+            Post,
+            "/v1/catalog/plan",
+            read,
+            "Compare a catalog with the one in force, and change nothing",
+            catalog::plan,
+        )
+        .document::<Draft>()
+        .answers::<catalog::Plan>()
+        .large(),
+        endpoint(
+            Post,
+            "/v1/catalog/rollback",
+            Needs(P::EditDrafts),
+            "Make a draft that brings a past catalog back",
+            catalog::roll_back,
+        )
+        .body::<catalog::RollBack>()
+        .makes::<drafts::Made>(),
+        endpoint(
             Get,
-            "/v1/tenants/{key}/features/{feature}/explain",
-            Needs(P::ReadTenants),
-            PATIENCE,
-            decisions::explain,
-        ),
-        route(Get, "/v1/audit", Needs(P::ReadAudit), PATIENCE, audit::list),
-        route(Get, "/v1/audit/{revision}", Needs(P::ReadAudit), PATIENCE, audit::get),
-        route(Get, "/v1/keys", Needs(P::ManageKeys), PATIENCE, keys::list),
-        route(Post, "/v1/keys", Needs(P::ManageKeys), PATIENCE, keys::create),
-        route(Delete, "/v1/keys/{id}", Needs(P::ManageKeys), PATIENCE, keys::revoke),
-        route(Get, "/sync/v1/keys", Needs(P::FollowSync), PATIENCE, sync::keys),
-        route(Get, "/sync/v1/snapshot", Needs(P::FollowSync), PATIENCE_IMPORT, sync::snapshot),
-        route(Get, "/sync/v1/changes", Needs(P::FollowSync), PATIENCE_POLL, sync::changes),
-        route(Get, "/schema/{file}", Public, PATIENCE, schema::get),
-        route(Get, "/healthz", Public, PATIENCE, ops::health),
-        route(Get, "/readyz", Public, PATIENCE, ops::ready),
-        route(Get, "/metrics", Needs(P::ReadMetrics), PATIENCE, ops::metrics),
+            "/v1/history/{kind}/{key}",
+            read,
+            "The versions of a tenant, a draft, a setting or the catalog (`catalog/live`)",
+            history::list,
+        )
+        .query::<history::Query>()
+        .answers::<history::List>(),
     ]
 }
 
-fn route<H: Handler<T, App>, T: 'static>(
-    verb: Verb,
-    path: &'static str,
-    access: Access,
-    patience: Duration,
-    handler: H,
-) -> (Route, MethodRouter<App>) {
-    (Route { verb, path, access, patience }, on(verb.filter(), handler))
+fn draft_routes() -> Vec<Endpoint> {
+    let (read, edit) = (Needs(P::ReadCatalog), Needs(P::EditDrafts));
+    let (vote, publish) = (Needs(P::ApproveDrafts), Needs(P::PublishCatalog));
+    let object = "/v1/drafts/{id}/objects/{object}";
+    let mut all = vec![
+        endpoint(Get, "/v1/drafts", read, "Every draft of the catalog", drafts::list)
+            .query::<drafts::Filter>()
+            .answers::<drafts::List>(),
+        endpoint(Post, "/v1/drafts", edit, "Make a draft", drafts::create)
+            .body::<drafts::Wanted>()
+            .makes::<drafts::Made>()
+            .large(),
+        endpoint(Get, "/v1/drafts/{id}", read, "A draft, laid over what is live", drafts::get)
+            .answers::<drafts::Shown>()
+            .versioned(),
+        endpoint(Patch, "/v1/drafts/{id}", edit, "Change a draft as a whole", drafts::patch)
+            .body::<drafts::Described>()
+            .answers::<Committed<'_>>()
+            .versioned()
+            .large(),
+        endpoint(Put, object, edit, "Make or replace an object, such as `plans.pro`", drafts::put_object)
+            .query::<drafts::Resolving>()
+            .body::<Value>()
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(
+            Delete,
+            object,
+            edit,
+            "Retire an object, or drop what the draft does to it",
+            drafts::delete_object,
+        )
+        .query::<drafts::Leaving>()
+        .answers::<Committed<'_>>()
+        .versioned(),
+        endpoint(
+            Get,
+            "/v1/drafts/{id}/catalog",
+            read,
+            "The catalog as the draft would make it",
+            drafts::catalog,
+        )
+        .answers::<Draft>(),
+        endpoint(
+            Get,
+            "/v1/drafts/{id}/preview",
+            read,
+            "What the draft would do to every tenant",
+            drafts::preview,
+        )
+        .answers::<drafts::ShownPreview>()
+        .large(),
+        endpoint(
+            Get,
+            "/v1/drafts/{id}/preview.csv",
+            read,
+            "Every tenant and feature that would change",
+            drafts::preview_csv,
+        )
+        .query::<drafts::Then>()
+        .answers_with("text/csv")
+        .large(),
+    ];
+    let act = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned().large();
+    all.extend(
+        [
+            endpoint(Post, "/v1/drafts/{id}/submit", edit, "Ask others to look at it", drafts::submit),
+            endpoint(Post, "/v1/drafts/{id}/withdraw", edit, "Take it back to work on it", drafts::withdraw),
+            endpoint(Post, "/v1/drafts/{id}/discard", edit, "Give it up", drafts::discard),
+            endpoint(Post, "/v1/drafts/{id}/approve", vote, "Vote for it", drafts::approve)
+                .body::<drafts::Approval>(),
+            endpoint(Post, "/v1/drafts/{id}/reject", vote, "Ask for changes", drafts::reject)
+                .body::<drafts::Rejection>(),
+            endpoint(Post, "/v1/drafts/{id}/publish", publish, "Make it the catalog", drafts::publish),
+            endpoint(Post, "/v1/drafts/{id}/schedule", publish, "Have it published later", drafts::schedule)
+                .body::<drafts::Schedule>(),
+            endpoint(
+                Post,
+                "/v1/drafts/{id}/unschedule",
+                publish,
+                "Have it no longer published later",
+                drafts::unschedule,
+            ),
+            endpoint(
+                Post,
+                "/v1/drafts/{id}/break-glass",
+                Needs(P::BreakGlass),
+                "Make it the catalog without the approvals that are asked for",
+                drafts::break_glass,
+            )
+            .body::<drafts::BreakGlass>(),
+        ]
+        .map(act),
+    );
+    all
+}
+
+fn tenant_routes() -> Vec<Endpoint> {
+    let (read, write) = (Needs(P::ReadTenants), Needs(P::WriteTenants));
+    let tenant = "/v1/tenants/{key}";
+    vec![
+        endpoint(Get, "/v1/tenants", read, "Tenants, by key", tenants::list)
+            .query::<Page>()
+            .answers::<tenants::List>(),
+        endpoint(Post, "/v1/tenants/bulk", write, "Make or replace many, or none", tenants::bulk)
+            .document::<tenants::Bulk>()
+            .answers::<Committed<'_>>()
+            .large(),
+        endpoint(Get, tenant, read, "A tenant", tenants::get).answers::<Tenant>().versioned(),
+        endpoint(Put, tenant, write, "Make or replace a tenant", tenants::put)
+            .document::<Tenant>()
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(Delete, tenant, write, "Remove a tenant", tenants::delete)
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(
+            Get,
+            "/v1/tenants/{key}/features",
+            read,
+            "What a tenant may use, now or then",
+            decisions::all,
+        )
+        .query::<Instant>()
+        .answers::<decisions::All>(),
+        endpoint(
+            Get,
+            "/v1/tenants/{key}/features/{feature}",
+            read,
+            "May a tenant use a feature, how much of it, and why?",
+            decisions::check,
+        )
+        .query::<Instant>()
+        .answers::<DecisionText>(),
+        endpoint(
+            Get,
+            "/v1/tenants/{key}/features/{feature}/explain",
+            read,
+            "The same with everything that was weighed",
+            decisions::explain,
+        )
+        .query::<Instant>()
+        .answers::<Explanation>(),
+        endpoint(
+            Post,
+            "/v1/tenants/{key}/what-if",
+            read,
+            "What would become of a tenant if it, the catalog or the date were another",
+            decisions::what_if,
+        )
+        .body::<decisions::Supposed>()
+        .answers::<decisions::Would>(),
+        endpoint(Get, "/v1/tenants/{key}/usage", read, "What a tenant used last", usage::get)
+            .answers::<usage::List>(),
+        endpoint(
+            Post,
+            "/v1/usage",
+            Needs(P::WriteUsage),
+            "Say how much of their limits tenants used",
+            usage::put,
+        )
+        .body::<usage::Batch>()
+        .answers::<usage::Taken>()
+        .large(),
+    ]
+}
+
+fn people_routes() -> Vec<Endpoint> {
+    let (keys, set) = (Needs(P::ManageKeys), Needs(P::ManageSettings));
+    let (read, audit) = (Needs(P::ReadCatalog), Needs(P::ReadAudit));
+    let (approval, retention) = ("/v1/settings/approval", "/v1/settings/retention");
+    vec![
+        endpoint(Get, "/v1/keys", keys, "Service keys, without their secrets", keys::list)
+            .answers::<keys::List>(),
+        endpoint(Post, "/v1/keys", keys, "Make a service key", keys::create)
+            .body::<keys::Wanted>()
+            .makes::<keys::Made>(),
+        endpoint(Delete, "/v1/keys/{id}", keys, "Make a service key useless", keys::revoke)
+            .answers::<Committed<'_>>(),
+        endpoint(Get, approval, read, "When changes of the catalog need approval", settings::approval)
+            .answers::<ApprovalSetting>()
+            .versioned(),
+        endpoint(Put, approval, set, "Say when changes need approval", settings::put_approval)
+            .body::<ApprovalSetting>()
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(Get, retention, read, "How long the past is kept", settings::retention)
+            .answers::<RetentionSetting>()
+            .versioned(),
+        endpoint(Put, retention, set, "Say how long the past is kept", settings::put_retention)
+            .body::<RetentionSetting>()
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(Get, "/v1/audit", audit, "Who did what, newest first", audit::list)
+            .query::<audit::Search>()
+            .answers::<audit::List>(),
+        endpoint(Get, "/v1/audit/export", audit, "All of it, in a file", audit::export)
+            .query::<audit::Export>()
+            .answers_with("application/jsonl")
+            .large(),
+        endpoint(Get, "/v1/audit/verify", audit, "Walk the hash chain from its start", audit::verify)
+            .answers::<audit::Verdict>()
+            .large(),
+        endpoint(
+            Get,
+            "/v1/audit/{revision}",
+            audit,
+            "One row, with what was there before and after",
+            audit::get,
+        )
+        .answers::<Line>(),
+    ]
+}
+
+fn other_routes() -> Vec<Endpoint> {
+    let follow = Needs(P::FollowSync);
+    let bytes = "application/octet-stream";
+    vec![
+        endpoint(Get, "/sync/v1/keys", follow, "Who may publish, signed", sync::keys)
+            .answers_with(bytes),
+        endpoint(Get, "/sync/v1/snapshot", follow, "The snapshot of the last commit", sync::snapshot)
+            .answers_with(bytes)
+            .versioned()
+            .large(),
+        endpoint(
+            Get,
+            "/sync/v1/changes",
+            follow,
+            "What changed since a basis, as soon as something does",
+            sync::changes,
+        )
+        .query::<sync::Wait>()
+        .answers_with(bytes)
+        .patient(PATIENCE_POLL),
+        endpoint(
+            Get,
+            "/schema/{file}",
+            Public,
+            "The JSON Schema of what people write: `catalog.json`, `tenant.json`, `document.json`",
+            schema::get,
+        )
+        .answers::<Value>(),
+        endpoint(Get, "/openapi.json", Public, "This document", openapi::get).answers::<Value>(),
+        endpoint(Get, "/docs", Public, "This document as a page", openapi::page)
+            .answers_with("text/html"),
+        endpoint(Get, "/healthz", Public, "Is the process alive?", ops::health)
+            .answers_with("text/plain"),
+        endpoint(Get, "/readyz", Public, "Does the process take changes?", ops::ready)
+            .answers_with("text/plain"),
+        endpoint(Get, "/metrics", Needs(P::ReadMetrics), "The figures of the process", ops::metrics)
+            .answers_with("application/openmetrics-text"),
+    ]
 }
 
 async fn unknown(uri: Uri) -> Problem {

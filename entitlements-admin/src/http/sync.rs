@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -40,11 +41,15 @@ pub(super) async fn snapshot(State(app): State<App>, headers: HeaderMap) -> Repl
     Ok(full(publication))
 }
 
-#[derive(Debug, Deserialize)]
+/// What a sidecar has, and how long it waits.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wait {
+    /// The `ETag` of its snapshot.
     basis: Option<String>,
+    /// For how many seconds at most, from 0 to 60.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 60))]
     wait: u64,
 }
 

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use entitlements_core::{Revision, Tenant, TenantKey};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,8 +22,8 @@ use crate::{
     store::Listed,
 };
 
-#[derive(Serialize)]
-struct List {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct List {
     revision: Revision,
     tenants: Vec<Item>,
     /// What to give as `after` for the next page; absent on the last one.
@@ -30,10 +31,11 @@ struct List {
     next: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Item {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Item {
     key: String,
     revision: Revision,
+    #[schemars(with = "Tenant")]
     tenant: Box<RawValue>,
 }
 
@@ -94,9 +96,9 @@ pub(super) async fn delete(
     reply::committed(&outcome, false)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Bulk {
+pub(super) struct Bulk {
     tenants: BTreeMap<TenantKey, Tenant>,
 }
 

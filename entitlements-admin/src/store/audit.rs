@@ -5,8 +5,11 @@
 //! our back breaks it, unless they also compute every hash after it anew: signed checkpoints and
 //! exports that are kept elsewhere find that too.
 
+use std::collections::BTreeMap;
+
 use entitlements_core::{Revision, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     CommitError, read,
@@ -16,8 +19,7 @@ use super::{
 use crate::workflow::Changeset;
 
 /// One row: who did what, when, and what it changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AuditEntry {
     /// The commit.
     pub revision: Revision,
@@ -50,7 +52,7 @@ pub struct AuditEntry {
 }
 
 /// One object that a commit changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditChange {
     /// Which, such as `tenant:acme`.
@@ -64,13 +66,57 @@ pub struct AuditChange {
 }
 
 /// One version of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VersionHash {
     /// The commit that it came with.
     pub revision: Revision,
     /// The hash of its document, in hex digits.
     pub hash: String,
+}
+
+/// What was there before and after a commit, by object.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct Documents(pub BTreeMap<String, DocumentPair>);
+
+/// What was there before and after, as far as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentPair {
+    /// Before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub before: Option<Box<RawValue>>,
+    /// After.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub after: Option<Box<RawValue>>,
+}
+
+impl PartialEq for DocumentPair {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
+        text(&self.before) == text(&other.before) && text(&self.after) == text(&other.after)
+    }
+}
+
+impl Eq for DocumentPair {}
+
+impl PartialEq for Documents {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Documents {}
+
+impl Documents {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A chain without a fault.
@@ -110,12 +156,6 @@ impl AuditEntry {
         // fields is that of their types.
         let changes = serde_json::to_string(&self.changes).unwrap_or_default();
         row_hash(self, &changes)
-    }
-
-    /// Which of its hashes a document must have that it says was there after.
-    #[must_use]
-    pub fn change_of(&self, object: &str) -> Option<&AuditChange> {
-        self.changes.iter().find(|change| change.object == object)
     }
 }
 

@@ -65,7 +65,7 @@ impl std::str::FromStr for Scope {
 }
 
 /// A service key as it is kept. What its text begins with is its id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// What it opens.

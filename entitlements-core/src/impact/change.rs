@@ -41,6 +41,18 @@ impl Direction {
     /// Every direction.
     pub const ALL: [Self; 5] =
         [Self::Gained, Self::Lost, Self::Raised, Self::Lowered, Self::Altered];
+
+    /// The stable word for it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Gained => "gained",
+            Self::Lost => "lost",
+            Self::Raised => "raised",
+            Self::Lowered => "lowered",
+            Self::Altered => "altered",
+        }
+    }
 }
 
 impl Change<'_> {

@@ -12,8 +12,9 @@ use super::{ObjectRef, diff, shape::Shape};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FieldChange {
-    /// Of which object.
-    pub object: ObjectRef,
+    /// Of which object of the catalog; absent where it is about another document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectRef>,
     /// Where, such as `plans.pro.grants.seats`. The object itself where it is new or gone. An
     /// element that joins or leaves a set has the path of the set.
     pub path: String,
@@ -28,7 +29,7 @@ pub struct FieldChange {
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { object, path, before, after } = self;
-        let is_whole = *path == object.to_string();
+        let is_whole = object.as_ref().is_some_and(|object| *path == object.to_string());
         match (before, after) {
             (Some(before), Some(after)) => write!(f, "~ {path}: {before} -> {after}"),
             (None, _) if is_whole => write!(f, "+ {path}"),
@@ -68,6 +69,36 @@ pub fn changes(from: &Draft, to: &Draft) -> Changes {
     Changes(found)
 }
 
+/// What is different between two documents of any kind, field by field. It is their whole where one
+/// of them is not there.
+#[must_use]
+pub fn differences(before: Option<&Value>, after: Option<&Value>) -> Vec<FieldChange> {
+    let mut found = Vec::new();
+    leaves("", before, after, &mut found);
+    found
+}
+
+fn leaves(
+    path: &str,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    found: &mut Vec<FieldChange>,
+) {
+    if before == after {
+        return;
+    }
+    if let (Some(Value::Object(before)), Some(Value::Object(after))) = (before, after) {
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            leaves(&path, before.get(name), after.get(name), found);
+        }
+        return;
+    }
+    let (before, after) = (before.cloned(), after.cloned());
+    found.push(FieldChange { object: None, path: path.into(), before, after });
+}
+
 fn compare(
     object: &ObjectRef,
     path: &str,
@@ -101,7 +132,7 @@ fn push(
     found: &mut Vec<FieldChange>,
 ) {
     found.push(FieldChange {
-        object: object.clone(),
+        object: Some(object.clone()),
         path: path.into(),
         before: before.cloned(),
         after: after.cloned(),

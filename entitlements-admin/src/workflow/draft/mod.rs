@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    changes::{Changes, FieldChange, changes},
+    changes::{Changes, FieldChange, changes, differences},
     merge::{Conflict, Merged, merge},
     object::{ObjectKind, ObjectRef, ObjectRefError},
     record::{DraftRecord, KeptPrincipal, KeptVote},

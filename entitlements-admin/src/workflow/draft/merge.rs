@@ -140,24 +140,21 @@ impl<'v> Sides<'v> {
                 merged.insert(name, value);
             }
         }
-        self.put_together(shape, merged)
+        Some(self.put_together(shape, merged))
     }
 
-    fn put_together(self, shape: Shape, mut parts: BTreeMap<&str, Value>) -> Option<Value> {
-        if parts.is_empty() && shape.may_be_empty() {
-            return None;
-        }
+    fn put_together(self, shape: Shape, mut parts: BTreeMap<&str, Value>) -> Value {
         match shape {
             Shape::Versions => {
                 // As they stand in the live plan, then what the draft adds, as it stands there.
                 let order = [self.live, self.draft].into_iter().flatten();
                 let names = order.filter_map(Value::as_array).flatten();
                 let names = names.filter_map(|version| version.get("from")?.as_str());
-                Some(Value::Array(names.filter_map(|name| parts.remove(name)).collect()))
+                names.filter_map(|name| parts.remove(name)).collect()
             }
-            Shape::Set => Some(parts.into_values().collect()),
+            Shape::Set => parts.into_values().collect(),
             Shape::Whole | Shape::Fields | Shape::Table => {
-                Some(Value::Object(parts.into_iter().map(|(k, v)| (k.into(), v)).collect()))
+                Value::Object(parts.into_iter().map(|(name, part)| (name.into(), part)).collect())
             }
         }
     }

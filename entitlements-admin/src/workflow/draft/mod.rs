@@ -1,7 +1,7 @@
 //! A draft of the catalog: a named set of edits, and what becomes of them under what is live.
 //!
 //! A draft keeps for each object what stood there when it was first edited, and what shall stand
-//! there. Nothing is written when the live catalog moves on: [`merge`] lays the edits over
+//! there. Nothing is written when the live catalog moves on: [`merge()`] lays the edits over
 //! whatever is live when it is asked.
 
 mod changes;
@@ -138,14 +138,14 @@ pub fn diff(from: &Draft, to: &Draft) -> Edits {
 /// of its effect.
 ///
 /// `preview` is whatever may not change between a vote and the publication. Numbers that drift as
-/// tenants come and go are better left out of it; `publication::step` compares those
-/// by itself.
+/// tenants come and go are better left out of it; [`step`](super::publication::step()) compares
+/// those by itself.
 #[must_use]
 pub fn digest(catalog: &Draft, preview: &[u8]) -> Hash {
     // A catalog is plain data, which always has a JSON form, and one only: its tables are sorted.
+    // Its end is where its bracket closes, so nothing can pass from the one into the other.
     let catalog = serde_json::to_vec(catalog).unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
-    // The length keeps what stands at the end of the one from passing as the start of the other.
-    hasher.update(&(catalog.len() as u64).to_le_bytes()).update(&catalog).update(preview);
+    hasher.update(&catalog).update(preview);
     Hash(*hasher.finalize().as_bytes())
 }

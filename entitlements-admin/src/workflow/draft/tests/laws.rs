@@ -176,8 +176,7 @@ fn without_a_conflict_every_change_of_either_side_is_in_the_result() {
         if !merged.conflicts.is_empty() {
             continue;
         }
-        let [base, one, other, merged] =
-            [&base, &one, &other, &merged.draft].map(|catalog| leaves(catalog));
+        let [base, one, other, merged] = [&base, &one, &other, &merged.draft].map(leaves);
         for path in one.keys().chain(other.keys()).chain(base.keys()) {
             let [base, one, other, merged] =
                 [&base, &one, &other, &merged].map(|leaves| leaves.get(path));

@@ -252,6 +252,60 @@ fn sets_are_merged_by_element_and_grants_by_feature() {
 }
 
 #[test]
+fn the_settings_of_a_config_are_one_value() {
+    let live = clinic(&[("seats = 20", "seats = 20, branding = { color = \"red\" }")]);
+    let draft = clinic(&[("seats = 20", "seats = 20, branding = { logo = true }")]);
+    let merged = merged(&live, &draft);
+    assert_eq!(merged.conflicts.len(), 1);
+    assert_eq!(merged.conflicts[0].path, "plans.pro.grants.branding");
+    assert_eq!(merged.draft, live);
+}
+
+#[test]
+fn conflicts_are_told_by_path() {
+    let change = |seats: u64, name: &str| {
+        let name = format!("name = \"{name}\"");
+        clinic(&[
+            ("name = \"Pro\"", &name),
+            ("name = \"Staff seats\"", &name),
+            ("[bundles.basics]", &format!("[bundles.basics]\n{name}")),
+            ("seats = 20", &format!("seats = {seats}")),
+        ])
+    };
+    let merged = merged(&change(1, "One"), &change(2, "Two"));
+    let paths: Vec<_> = merged.conflicts.iter().map(|conflict| &*conflict.path).collect();
+    let expected =
+        ["bundles.basics.name", "features.seats.name", "plans.pro.grants.seats", "plans.pro.name"];
+    assert_eq!(paths, expected);
+}
+
+#[test]
+fn edits_that_were_kept_in_another_notation_mean_the_same() {
+    let live = clinic(&[("seats = 20", "seats = 25")]);
+    let mut after = value(&clinic(&[]), "plans.pro");
+    let mut before = after.clone();
+    before["grants"]["seats"] = json!([{ "amount": 20 }]);
+    after["grants"]["sms"] = json!(true);
+    let kept = json!({ "plans.pro": { "before": before, "after": after } });
+    let merged = merge(&live, &serde_json::from_value(kept).unwrap());
+    assert_eq!(merged.conflicts, []);
+    assert_eq!(merged.draft, clinic(&[("seats = 20", "seats = 25, sms = true")]));
+}
+
+#[test]
+fn two_versions_that_start_together_are_not_taken_for_one() {
+    let live = clinic(&[("{ seats = 25 }", "{ seats = 26 }")]);
+    let draft = clinic(&[("{ from = 2026-06-01", "{ from = 2026-03-01")]);
+    let disputed = merged(&live, &draft);
+    assert_eq!(disputed.conflicts.len(), 1);
+    assert_eq!(disputed.conflicts[0].path, "plans.pro.versions");
+    let alone = merged(&clinic(&[]), &draft);
+    assert_eq!(alone.draft, draft);
+    let codes: Vec<_> = alone.problems.iter().map(|problem| &*problem.code).collect();
+    assert_eq!(codes, ["duplicate_version"]);
+}
+
+#[test]
 fn versions_of_a_plan_are_merged_by_the_instant_they_start() {
     let live = clinic(&[
         ("{ seats = 25 }", "{ seats = 26 }"),
@@ -374,6 +428,9 @@ fn what_cannot_be_read_is_kept_as_it_was_written_and_read_again_once_it_is_right
     let mut edits = Edits::default();
     edits.put(&live, object("features.sms"), json!({ "kind": "swich" }));
     assert_eq!(edits.get(&object("features.sms")).unwrap().after, Some(json!({ "kind": "swich" })));
+    let merged = merge(&live, &edits);
+    assert_eq!(merged.problems.len(), 1);
+    assert_eq!(merged.catalog, None, "what is left makes sense, but is not what was meant");
     edits.put(&live, object("features.sms"), json!({ "kind": "switch", "name": "SMS" }));
     assert!(merge(&live, &edits).is_clean());
 }

@@ -75,7 +75,8 @@ fn edit(draft: &mut Draft, random: &mut Random) {
         }
         10 => {
             let key = pick(draft.features.keys(), random);
-            draft.features.insert(key.clone(), donor.features[&key].clone());
+            let other = donor.features.get(&key).unwrap_or(&draft.features[&key]).clone();
+            draft.features.insert(key.clone(), other);
             // Levels in another order: what was higher is lower.
             if let FeatureKind::Level { levels } = &mut draft.features.get_mut(&key).unwrap().kind {
                 levels.reverse();

@@ -4,7 +4,7 @@
 use std::{
     env,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -15,6 +15,10 @@ use std::{
     },
     thread,
 };
+
+pub(crate) mod skip;
+
+use skip::{skip, variable};
 
 /// The address of a fresh, empty database on this process's server, or nothing where `PostgreSQL`
 /// is not installed. Then it says that the calling test was skipped.
@@ -28,7 +32,8 @@ pub(crate) fn database() -> Option<String> {
             Some(server.url(&name))
         }
         Err(why) => {
-            skip(why);
+            let test = thread::current();
+            skip(&format!("{} on PostgreSQL", test.name().unwrap_or("a test")), why);
             None
         }
     }
@@ -177,20 +182,4 @@ fn succeeded(name: &str, output: &Output) {
 /// `ENTITLEMENTS_POSTGRES_FSYNC=on` turns it on.
 fn syncs() -> bool {
     variable("ENTITLEMENTS_POSTGRES_FSYNC").is_some_and(|value| value == "on")
-}
-
-/// Says that the test of this thread was skipped, in the words that `cargo xtask test` looks for.
-fn skip(why: &str) {
-    let wanted = variable("CI").is_some_and(|ci| ci == "true")
-        || variable("ENTITLEMENTS_CLIENTS").is_some_and(|clients| clients == "required");
-    assert!(!wanted, "PostgreSQL: {why}");
-    let thread = thread::current();
-    let line = format!("skipped: {} on PostgreSQL: {why}\n", thread.name().unwrap_or("a test"));
-    // Not `eprintln!`: that would be hidden, because the test passes.
-    io::stderr().write_all(line.as_bytes()).unwrap();
-}
-
-#[expect(clippy::disallowed_methods, reason = "the environment says what may be skipped")]
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
 }

@@ -1,6 +1,8 @@
 //! What is left when a process or the machine goes down without a word.
 
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[cfg(test)]

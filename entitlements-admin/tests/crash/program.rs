@@ -35,6 +35,7 @@ pub(crate) struct Program {
 }
 
 /// What a started program says of itself.
+#[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) addr: SocketAddr,
     /// The first token, which is told only once.

@@ -327,3 +327,79 @@ fn collect(folder: &Path, below: &str, found: &mut BTreeMap<String, Option<(u32,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(offset: usize, bytes: &[u8]) -> Op {
+        Op::Write { file: 1, offset, bytes: bytes.into() }
+    }
+
+    fn create(path: &str) -> Op {
+        Op::Create { file: 1, mode: 0o600, path: path.into() }
+    }
+
+    fn root() -> Op {
+        Op::SyncFolder { path: String::new() }
+    }
+
+    fn cut(ops: &[Op], fate: Fate, seed: u64) -> Vec<(String, Vec<u8>)> {
+        let mut disk = Disk::default();
+        ops.iter().for_each(|op| disk.run(op));
+        let Image(entries) = disk.cut(fate, &mut Random(seed));
+        entries.into_iter().map(|(name, content)| (name, content.unwrap().1)).collect()
+    }
+
+    #[test]
+    fn what_was_synced_stays_and_the_rest_has_its_fate() {
+        let ops =
+            [create("a"), root(), write(0, b"sure"), Op::Sync { file: 1 }, write(0, b"perhaps")];
+        let holds = |text: &[u8]| vec![("a".to_owned(), text.to_vec())];
+        assert_eq!(cut(&ops, Fate::Nothing, 0), holds(b"sure"));
+        assert_eq!(cut(&ops, Fate::All, 0), holds(b"perhaps"));
+        let some: BTreeSet<_> = (0..20).map(|seed| cut(&ops, Fate::Some, seed)).collect();
+        assert_eq!(some, [holds(b"sure"), holds(b"perhaps")].into());
+    }
+
+    #[test]
+    fn a_torn_write_comes_in_whole_sectors() {
+        let ops = [create("a"), root(), write(100, &[1; 3 * SECTOR])];
+        let torn: BTreeSet<_> = (0..200).map(|seed| cut(&ops, Fate::Torn, seed)).collect();
+        // From byte 100 on, the write touches four sectors, each of which may be there or not.
+        assert_eq!(torn.len(), 1 << 4);
+        for found in torn {
+            let content = &found[0].1;
+            assert!(content.iter().take(100).all(|byte| *byte == 0));
+            let rest = content.get(100..).unwrap_or_default();
+            let parts = [&rest[..rest.len().min(SECTOR - 100)]]
+                .into_iter()
+                .chain(rest.get(SECTOR - 100..).unwrap_or_default().chunks(SECTOR));
+            parts.for_each(|part| assert!(part.iter().all(|byte| *byte == part[0])));
+        }
+    }
+
+    #[test]
+    fn names_come_and_go_in_order_and_are_sure_once_their_folder_was_synced() {
+        let renamed = Op::Rename { from: "a".into(), to: "b".into() };
+        let ops = [create("a"), root(), renamed, Op::Unlink { path: "b".into() }];
+        let names = |ops: &[Op], fate, seed| -> Vec<String> {
+            cut(ops, fate, seed).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&ops[..1], Fate::Nothing, 0), [""; 0]);
+        assert_eq!(names(&ops, Fate::Nothing, 0), ["a"]);
+        assert_eq!(names(&ops, Fate::All, 0), [""; 0]);
+        let some: BTreeSet<_> = (0..50).map(|seed| names(&ops, Fate::Some, seed)).collect();
+        assert_eq!(some, [vec!["a".into()], vec!["b".into()], vec![]].into());
+    }
+
+    #[test]
+    fn only_the_syncs_of_commits_are_left_out() {
+        let sync = || Op::Sync { file: 1 };
+        let (header, frame) = (write(0, &[0; 32]), write(32, &[0; 24]));
+        let ops = [create("a-wal"), header, sync(), frame.clone(), sync(), sync(), frame, sync()];
+        assert_eq!(commit_syncs(&ops), [4, 7].into());
+        let other = [&ops[..], &[create("a.db"), write(8, b"page"), sync()]].concat();
+        assert_eq!(commit_syncs(&other), [4, 7].into());
+    }
+}

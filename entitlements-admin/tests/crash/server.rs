@@ -1,16 +1,12 @@
 //! The `PostgreSQL` server that tests use comes up, and goes with who asked for it.
 
 use std::{
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     net::TcpStream,
     process::{Command, Stdio},
-    time::Duration,
 };
 
-use crate::postgres::{database, psql};
-
-/// No test waits longer than this for something that must happen.
-const DEADLINE: Duration = Duration::from_secs(20);
+use crate::postgres::{client, database, psql};
 
 /// So often a connection is tried; one takes well under a millisecond.
 const TRIES: usize = 100_000;
@@ -38,13 +34,15 @@ fn the_server_goes_with_a_process_that_is_killed() {
         .unwrap();
     let lines = BufReader::new(test.stdout.take().unwrap()).lines();
     let url = lines.map(Result::unwrap).find(|line| line.starts_with("postgres://")).unwrap();
-    let mut connection = TcpStream::connect(address(&url)).unwrap();
+    let mut waiting = client(&url, "SET statement_timeout = '20 s'; SELECT pg_sleep(60)");
+    let mut waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
     test.kill().unwrap();
     test.wait().unwrap();
-    // The server's end closes its side. It listens for a moment more, and lets nobody in.
-    connection.set_read_timeout(Some(DEADLINE)).unwrap();
-    let ended = io::copy(&mut connection, &mut io::sink());
-    assert!(!ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock), "it still runs");
+    let mut told = String::new();
+    waiting.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    waiting.wait().unwrap();
+    assert!(!told.contains("timeout"), "it still runs: {told}");
+    // It listens for a moment more, and lets nobody in.
     let gone = (0..TRIES).any(|_| TcpStream::connect(address(&url)).is_err());
     assert!(gone, "nobody listens any more");
 }

@@ -39,14 +39,19 @@ pub(crate) fn database() -> Option<String> {
     }
 }
 
-/// What a statement answers, a line for each row, by the server's own client.
+/// What a statement answers, a line for each row.
 pub(crate) fn psql(url: &str, statement: &str) -> String {
-    let program = programs().expect("the server was found").join("psql");
-    let mut command = Command::new(program);
-    command.args(["--no-psqlrc", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]);
-    let output = command.arg("--command").arg(statement).arg(url).output().unwrap();
+    let output = run(&mut client(url, statement));
     succeeded("psql", &output);
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// The server's own client, which runs a statement.
+pub(crate) fn client(url: &str, statement: &str) -> Command {
+    let mut command = Command::new(programs().expect("the server was found").join("psql"));
+    command.args(["--no-psqlrc", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]);
+    command.arg("--command").arg(statement).arg(url);
+    command
 }
 
 /// A running server. It ends when the pipe to its guard closes, and that happens at the latest

@@ -281,7 +281,10 @@ mod text {
             let zone = text.zone.as_deref().map(zone_named).transpose()?;
             let read =
                 |end: Option<String>| end.map(|end| instant(&end, zone.as_ref())).transpose();
-            let window = Self { from: read(text.from)?, until: read(text.until)?, zone: text.zone };
+            let (from, until) = (read(text.from)?, read(text.until)?);
+            // Without an instant there is nothing to read in a zone, and `ALWAYS` is written as nothing.
+            let zone = text.zone.filter(|_| from.is_some() || until.is_some());
+            let window = Self { from, until, zone };
             if window.is_empty() {
                 return Err(TimeError::new(
                     &window.to_string(),

@@ -11,7 +11,7 @@ pub enum DocumentError {
     /// It cannot be read as TOML or JSON, or a value is not what was expected.
     #[error("{0}")]
     Syntax(Located),
-    /// It can be read, and its catalog or tenants are wrong.
+    /// Its catalog or tenants are wrong, or several of its files cannot be read as one.
     #[error("{}", lines(.0))]
     Wrong(Vec<Located>),
     /// A snapshot document of a format that this version does not know.
@@ -42,27 +42,38 @@ impl DocumentError {
     }
 }
 
-/// A problem in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
+/// Where something stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
     /// The file's name.
     pub file: String,
     /// The line, from 1, where it can be had.
     pub line: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+/// A problem in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Where.
+    pub place: Place,
     /// What is wrong.
     pub problem: Problem,
 }
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if self.problem.path.is_empty() || self.problem.path == "." {
-            write!(f, ": {}", self.problem.message)
+        let Self { place, problem } = self;
+        if problem.path.is_empty() || problem.path == "." {
+            write!(f, "{place}: {}", problem.message)
         } else {
-            write!(f, ": {}", self.problem)
+            write!(f, "{place}: {problem}")
         }
     }
 }

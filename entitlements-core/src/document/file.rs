@@ -1,16 +1,20 @@
-//! One file: a catalog, tenants and what is expected of them.
+//! A document: a catalog, tenants and what is expected of them, in one file or in several.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DocumentError, Located, unique_keys};
+use super::{
+    DocumentError, Located, Place,
+    source::{self, Source},
+    unique_keys,
+};
 use crate::{
     Catalog, Draft, FeatureKey, Json, Limit, Problem, Reason, Tenant, TenantKey, Timestamp,
     Verdict, catalog,
 };
 
-/// What stands in one file.
+/// What stands in one file, or in several that are read as one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Document {
@@ -23,10 +27,9 @@ pub struct Document {
     /// What answers are expected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,
+    /// The files it was read from, in their order.
     #[serde(skip)]
-    name: String,
-    #[serde(skip)]
-    text: String,
+    pub(super) sources: Vec<Source>,
 }
 
 /// The tables of a file. They are named one by one, so that a misspelt one is found.
@@ -139,6 +142,11 @@ impl Document {
             .extension()
             .is_some_and(|end| end.eq_ignore_ascii_case("json"));
         let tables = if is_json { json(name, text) } else { toml(name, text) }?;
+        let text = if is_json { String::new() } else { text.into() };
+        Ok(Self::of(tables, name, text))
+    }
+
+    fn of(tables: Tables, name: &str, text: String) -> Self {
         let Tables {
             modules,
             features,
@@ -148,24 +156,14 @@ impl Document {
             promotions,
             segments,
             regions,
-            ..
+            tenants,
+            expect,
+            _schema,
         } = tables;
-        Ok(Self {
-            catalog: Draft {
-                modules,
-                features,
-                bundles,
-                plans,
-                add_ons,
-                promotions,
-                segments,
-                regions,
-            },
-            tenants: tables.tenants,
-            expect: tables.expect,
-            name: name.into(),
-            text: if is_json { String::new() } else { text.into() },
-        })
+        let catalog =
+            Draft { modules, features, bundles, plans, add_ons, promotions, segments, regions };
+        let source = Source::new(name, text, &catalog, &tenants, expect.len());
+        Self { catalog, tenants, expect, sources: vec![source] }
     }
 
     /// Checks the catalog and the tenants.
@@ -190,18 +188,24 @@ impl Document {
         }
     }
 
+    /// What is expected, each with the place where it stands.
+    pub fn expectations(&self) -> impl Iterator<Item = (Place, &Expectation)> {
+        let places = self.sources.iter().flat_map(Source::expectations);
+        places.zip(&self.expect)
+    }
+
     fn locate(&self, problems: Vec<Problem>) -> Vec<Located> {
-        let tree = toml::de::DeTable::parse(&self.text).ok();
-        let line = |path: &str| {
-            let offset = offset_of(tree.as_ref()?.get_ref(), path)?;
-            Some(line_at(&self.text, offset))
+        let mut trees: Vec<_> = self.sources.iter().map(|source| (source, source.tree())).collect();
+        let mut place = |path: &str| {
+            let (source, tree) =
+                trees.iter_mut().max_by_key(|(source, _)| source.object_of(path).map(str::len))?;
+            Some(Place { file: source.name().into(), line: source.line_in(tree.as_ref(), path) })
         };
-        let place = |problem: Problem| Located {
-            file: self.name.clone(),
-            line: line(&problem.path),
-            problem,
+        let located = |problem: Problem| {
+            let place = place(&problem.path).unwrap_or_default();
+            Located { place, problem }
         };
-        problems.into_iter().map(place).collect()
+        problems.into_iter().map(located).collect()
     }
 }
 
@@ -224,51 +228,19 @@ fn json(name: &str, text: &str) -> Result<Tables, DocumentError> {
 
 fn toml(name: &str, text: &str) -> Result<Tables, DocumentError> {
     let reader = toml::Deserializer::parse(text).map_err(|error| {
-        let line = error.span().map(|span| line_at(text, span.start));
+        let line = error.span().map(|span| source::line_at(text, span.start));
         syntax(name, line, "", error.message().into())
     })?;
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let path = error.path().to_string();
-        let line = error.inner().span().map(|span| line_at(text, span.start));
+        let line = error.inner().span().map(|span| source::line_at(text, span.start));
         syntax(name, line, &path, error.inner().message().into())
     })
 }
 
 fn syntax(file: &str, line: Option<usize>, path: &str, message: String) -> DocumentError {
     DocumentError::Syntax(Located {
-        file: file.into(),
-        line,
+        place: Place { file: file.into(), line },
         problem: Problem::new(path, "syntax", message),
     })
-}
-
-fn line_at(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// Where the innermost thing of a path that stands in the file starts. Keys may hold dots, so at
-/// each step the longest key that fits is followed.
-fn offset_of(table: &toml::de::DeTable<'_>, path: &str) -> Option<usize> {
-    let (key, value) = table
-        .iter()
-        .filter(|(key, _)| starts_with_key(path, key.get_ref()))
-        .max_by_key(|(key, _)| key.get_ref().len())?;
-    let mut rest = path.get(key.get_ref().len()..)?;
-    let mut value = value;
-    while let Some((index, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        let toml::de::DeValue::Array(list) = value.get_ref() else { break };
-        value = list.get(index.parse::<usize>().ok()?)?;
-        rest = after;
-    }
-    let rest = rest.strip_prefix('.').unwrap_or(rest);
-    let inner = match value.get_ref() {
-        toml::de::DeValue::Table(inner) if !rest.is_empty() => offset_of(inner, rest),
-        _ => None,
-    };
-    // A table written with `[a.b]` starts at its header, a value at itself.
-    Some(inner.unwrap_or(value.span().start))
-}
-
-fn starts_with_key(path: &str, key: &str) -> bool {
-    path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

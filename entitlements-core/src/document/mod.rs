@@ -5,8 +5,12 @@
 
 mod decision;
 mod error;
+mod export;
 mod file;
+mod layout;
+mod merge;
 mod snapshot;
+mod source;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -14,7 +18,8 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
     decision::DecisionText,
-    error::{DocumentError, Located},
+    error::{DocumentError, Located, Place},
+    export::{CatalogFile, ExportError, FILE_NAMES},
     file::{Document, Expectation, Expected},
     snapshot::{FORMAT, Hash},
 };

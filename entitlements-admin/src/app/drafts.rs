@@ -297,7 +297,13 @@ impl App {
         effect: Effect,
     ) -> Result<Context<'c>, Error> {
         let may_break_glass = call.actor.may(Permission::BreakGlass).is_ok();
-        Ok(Context { now: self.now(), actor, may_break_glass, policy: self.policy().await?, effect })
+        Ok(Context {
+            now: self.now(),
+            actor,
+            may_break_glass,
+            policy: self.policy().await?,
+            effect,
+        })
     }
 }
 

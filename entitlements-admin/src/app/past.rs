@@ -121,7 +121,9 @@ impl App {
             return Err(Error::NotFound(format!("`{at}` is yet to come: ask with `at` instead")));
         }
         if revision > last {
-            return Err(Error::NotFound(format!("there is no revision {revision}: {last} is the last")));
+            return Err(Error::NotFound(format!(
+                "there is no revision {revision}: {last} is the last"
+            )));
         }
         if revision < kept_from {
             return Err(Error::NotFound(format!(
@@ -163,7 +165,11 @@ impl App {
 }
 
 impl PastCatalogs {
-    fn compiled(&self, version: Option<Version>, now: Timestamp) -> Result<Arc<Snapshot>, ReadError> {
+    fn compiled(
+        &self,
+        version: Option<Version>,
+        now: Timestamp,
+    ) -> Result<Arc<Snapshot>, ReadError> {
         let (revision, json) = match version {
             Some(Version { revision, json }) => (revision, json),
             None => (Revision(0), None),

@@ -99,13 +99,12 @@ impl App {
 type Usage = HashMap<String, HashMap<String, u64>>;
 
 fn preview(pin: &Pin, catalog: &Arc<Catalog>, usage: &Usage, now: Timestamp) -> Preview {
-    let used = |tenant: &str, feature: &FeatureKey| usage.get(tenant)?.get(feature.as_str()).copied();
+    let used =
+        |tenant: &str, feature: &FeatureKey| usage.get(tenant)?.get(feature.as_str()).copied();
     let options = ImpactOptions { usage: Some(&used), ..ImpactOptions::default() };
     let after = pin.with_catalog(pin.revision(), Arc::clone(catalog), now);
-    let mut instants = vec![PreviewInstant {
-        events: Vec::new(),
-        impact: pin.impact(&after, now, options),
-    }];
+    let mut instants =
+        vec![PreviewInstant { events: Vec::new(), impact: pin.impact(&after, now, options) }];
     let mut later = pin.catalog().milestones(catalog);
     later.retain(|milestone| milestone.at > now);
     let cut_off = later.len() > INSTANTS_MAX;
@@ -122,12 +121,7 @@ fn prepared(snapshot: &Snapshot, at: Timestamp) -> Snapshot {
     snapshot.refreshed(at).unwrap_or_else(|| snapshot.clone())
 }
 
-fn effect(
-    pin: &Pin,
-    merged: &Merged,
-    preview: Option<&Preview>,
-    over: Option<Revision>,
-) -> Effect {
+fn effect(pin: &Pin, merged: &Merged, preview: Option<&Preview>, over: Option<Revision>) -> Effect {
     let live = pin.catalog().draft();
     Effect {
         digest: digest(merged, preview),

@@ -1,10 +1,16 @@
 //! The command line.
 
+mod catalog;
+
 use std::{fmt, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entitlements_admin::{
     Config, ConfigError, StartError, config, http::SchemaDocument, workflow::Scope,
+};
+
+pub(crate) use self::catalog::{
+    ApplyArguments, CatalogCommand, ExportArguments, PlanArguments, Token,
 };
 
 /// Keeps the catalog and the tenants, records who changed what, and publishes signed snapshots.
@@ -13,12 +19,12 @@ use entitlements_admin::{
     name = "entitlements-admin",
     version,
     after_help = "First steps:
-  entitlements-admin catalog check catalog.toml    find every mistake, change nothing
-  entitlements-admin catalog import catalog.toml   make it the catalog in force
+  entitlements-admin catalog validate catalog      find every mistake, change nothing
+  entitlements-admin catalog import catalog        make it the catalog in force
   entitlements-admin serve                         start; the first time it prints a key
   curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7400/v1/tenants
 
-Exit codes: 0 done, 1 it failed, 64 the command line is wrong."
+Exit codes: 0 done, 1 it failed, 2 `catalog plan` found a change, 64 the command line is wrong."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -36,24 +42,14 @@ pub(crate) enum Command {
 The first start makes the data folder, its signing keys, and an admin key, which it prints once.
 Give `trust.pub` from the data folder to every sidecar. SIGINT or SIGTERM ends it in order.")]
     Serve(ServeArguments),
-    /// Check or import a catalog
+    /// Keep the catalog in files: check, compare, apply and export it
     #[command(subcommand)]
     Catalog(CatalogCommand),
-    /// Check files against the answers that they themselves expect
-    #[command(after_help = "Example:
-  entitlements-admin scenario scenarios/*.toml
-
-A scenario is a catalog with tenants and `[[expect]]` tables:
-  [[expect]]
-  at = 2026-03-15T12:00:00Z
-  tenant = \"acme\"
-  feature = \"seats\"
-  answer = 15
-  source = \"promotion:spring\"")]
+    /// The same as `catalog test`
     Scenario {
-        /// TOML or JSON files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
+        /// Folders, or TOML or JSON files
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
     },
     /// Make, list or revoke service keys, while the control plane is not running
     #[command(
@@ -111,32 +107,6 @@ empty PostgreSQL database; then start with `--database` and the same data folder
         /// `catalog`, `tenant`, or `document` (a file with a catalog, tenants and scenarios)
         #[arg(value_name = "WHAT")]
         of: SchemaDocument,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CatalogCommand {
-    /// Find every mistake in files, and change nothing
-    #[command(after_help = "Example:
-  entitlements-admin catalog check catalog.toml tenants/*.toml")]
-    Check {
-        /// TOML or JSON files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
-    /// Make a file the catalog in force, while the control plane is not running
-    #[command(after_help = "Example:
-  entitlements-admin catalog import catalog.toml
-
-Tenants in the file are made or replaced in the same commit. While the control plane runs, do it
-over HTTP:
-  curl -X PUT -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/toml' \\
-       --data-binary @catalog.toml http://127.0.0.1:7400/v1/catalog")]
-    Import {
-        /// A TOML or JSON file
-        file: PathBuf,
-        #[command(flatten)]
-        folder: Folder,
     },
 }
 

@@ -113,6 +113,23 @@ pub fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     })
 }
 
+/// The service key that commands send to a control plane, from `ENTITLEMENTS_TOKEN`.
+#[must_use]
+pub fn token() -> Option<String> {
+    variable("ENTITLEMENTS_TOKEN")
+}
+
+/// Whether whoever started it wants no colours: `NO_COLOR` is set.
+#[must_use]
+pub fn wants_no_colours() -> bool {
+    variable("NO_COLOR").is_some()
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

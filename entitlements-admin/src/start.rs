@@ -220,7 +220,13 @@ fn claim(store: &Store, config: &Config) -> Result<Keys, String> {
         ));
     }
     let root = store.read_blocking(|store| store.meta("root_public")).map_err(text)?;
-    let keys = keys::open(&config.data, root.is_none())?;
+    let keys = keys::open(&config.data, root.is_none()).map_err(|why| match config.database {
+        Some(_) if root.is_some() => format!(
+            "{why}. Where another control plane uses this database, copy the folder `keys` from its \
+             data folder"
+        ),
+        _ => why,
+    })?;
     let public = keys::trust(&keys);
     let known = store.claim("root_public", &public).map_err(text)?;
     if known == public {

@@ -1,11 +1,6 @@
 //! The commands that do one thing and end.
 
-use std::{
-    fs,
-    future::Future,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{fs, future::Future, io, path::Path};
 
 use entitlements_admin::{
     Admin, Config, audit_export,
@@ -14,74 +9,9 @@ use entitlements_admin::{
     http::SchemaDocument,
     store::{self, Database, Verified},
 };
-use entitlements_core::{
-    document::{Document, DocumentError},
-    scenario,
-    signed::PublicKey,
-};
+use entitlements_core::signed::PublicKey;
 
 use crate::cli::{AuditCommand, Failure, KeyCommand};
-
-/// Finds every mistake in files.
-pub(crate) fn catalog_check(files: &[PathBuf]) -> Result<(), Failure> {
-    let mut wrong = 0;
-    for file in files {
-        let problems = problems_of(file);
-        for problem in &problems {
-            eprintln!("{problem}");
-        }
-        if problems.is_empty() {
-            println!("{}: ok", file.display());
-        }
-        wrong += problems.len();
-    }
-    match wrong {
-        0 => Ok(()),
-        1 => Err(Failure::failed("1 problem found")),
-        many => Err(Failure::failed(format!("{many} problems found"))),
-    }
-}
-
-fn problems_of(file: &Path) -> Vec<String> {
-    match read(file).map(|document| document.check()) {
-        Ok(Ok(_)) => Vec::new(),
-        Ok(Err(DocumentError::Wrong(problems))) => {
-            problems.iter().map(ToString::to_string).collect()
-        }
-        Ok(Err(error)) => vec![error.to_string()],
-        Err(failure) => vec![failure.to_string()],
-    }
-}
-
-/// Makes a file the catalog in force.
-pub(crate) fn catalog_import(file: &Path, config: &Config) -> Result<(), Failure> {
-    let document = read(file)?;
-    document.check().map_err(Failure::failed)?;
-    let tenants = document.tenants.len();
-    let command =
-        Command::ImportAll { draft: Box::new(document.catalog), tenants: document.tenants };
-    let outcome = with_app(config, async |app| app.execute(local(), command).await)?;
-    for warning in &outcome.warnings {
-        eprintln!("warning: {warning}");
-    }
-    println!("revision {}: the catalog and {tenants} tenants are in force", outcome.revision);
-    Ok(())
-}
-
-/// Checks files against the answers that they themselves expect.
-pub(crate) fn scenario(files: &[PathBuf]) -> Result<(), Failure> {
-    let mut failed = 0;
-    for file in files {
-        let report = scenario::run(&read(file)?).map_err(Failure::failed)?;
-        println!("{}\n{report}", file.display());
-        failed += report.failures().count();
-    }
-    match failed {
-        0 => Ok(()),
-        1 => Err(Failure::failed("1 expectation was not met")),
-        many => Err(Failure::failed(format!("{many} expectations were not met"))),
-    }
-}
 
 /// Makes, lists or revokes service keys.
 pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
@@ -175,19 +105,12 @@ pub(crate) fn schema(of: SchemaDocument) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Document, Failure> {
-    let name = file.display().to_string();
-    let text =
-        fs::read_to_string(file).map_err(|error| Failure::failed(format!("`{name}`: {error}")))?;
-    Document::parse(&name, &text).map_err(Failure::failed)
-}
-
-fn local() -> Actor {
+pub(crate) fn local() -> Actor {
     Actor::local("command line")
 }
 
 /// Opens the data folder, does something, and gives it back.
-fn with_app<T, F>(config: &Config, work: impl FnOnce(App) -> F) -> Result<T, Failure>
+pub(crate) fn with_app<T, F>(config: &Config, work: impl FnOnce(App) -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Error>>,
 {

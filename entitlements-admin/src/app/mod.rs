@@ -130,6 +130,12 @@ impl App {
         self.live().revision()
     }
 
+    /// What its snapshots are for.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        self.0.publisher.environment()
+    }
+
     /// The commit that the catalog in force came with; absent before the first one.
     #[must_use]
     pub fn catalog_revision(&self) -> Option<Revision> {

@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use entitlements_core::{
     Catalog, Direction, FeatureKey, Impact, ImpactOptions, Milestone, MilestoneEvent, Pin,
-    Revision, Snapshot, Timestamp, document::Hash,
+    Revision, Snapshot, Timestamp, Usage as UsageOf, document::Hash,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{App, Error, execute::apart};
 use crate::workflow::{
@@ -15,7 +15,7 @@ use crate::workflow::{
 };
 
 /// What a catalog would do, from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
     /// What it would do at once, and at later instants that it names itself, such as the start of a
     /// promotion.
@@ -23,15 +23,15 @@ pub struct Preview {
     /// How many tenants lose something, at the instant at which most do.
     pub losing: u64,
     /// Whether there are later instants that were not looked at: there are too many.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_off: bool,
 }
 
 /// What a catalog would do at an instant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviewInstant {
     /// What begins or ends then.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<MilestoneEvent>,
     /// What it would do to whom.
     pub impact: Impact,
@@ -101,19 +101,34 @@ type Usage = HashMap<String, HashMap<String, u64>>;
 fn preview(pin: &Pin, catalog: &Arc<Catalog>, usage: &Usage, now: Timestamp) -> Preview {
     let used =
         |tenant: &str, feature: &FeatureKey| usage.get(tenant)?.get(feature.as_str()).copied();
-    let options = ImpactOptions { usage: Some(&used), ..ImpactOptions::default() };
-    let after = pin.with_catalog(pin.revision(), Arc::clone(catalog), now);
-    let mut instants =
-        vec![PreviewInstant { events: Vec::new(), impact: pin.impact(&after, now, options) }];
-    let mut later = pin.catalog().milestones(catalog);
-    later.retain(|milestone| milestone.at > now);
-    let cut_off = later.len() > INSTANTS_MAX;
-    for Milestone { at, events } in later.into_iter().take(INSTANTS_MAX) {
-        let impact = prepared(pin, at).impact(&prepared(&after, at), at, options);
-        instants.push(PreviewInstant { events: events.into_iter().collect(), impact });
+    Preview::of(pin, catalog, Some(&used), now)
+}
+
+impl Preview {
+    /// What a catalog would do to the tenants of a snapshot, from an instant on.
+    #[must_use]
+    pub fn of(
+        before: &Snapshot,
+        catalog: &Arc<Catalog>,
+        usage: Option<&UsageOf<'_>>,
+        now: Timestamp,
+    ) -> Self {
+        let options = ImpactOptions { usage, ..ImpactOptions::default() };
+        let after = before.with_catalog(before.revision(), Arc::clone(catalog), now);
+        let mut instants = vec![PreviewInstant {
+            events: Vec::new(),
+            impact: before.impact(&after, now, options),
+        }];
+        let mut later = before.catalog().milestones(catalog);
+        later.retain(|milestone| milestone.at > now);
+        let cut_off = later.len() > INSTANTS_MAX;
+        for Milestone { at, events } in later.into_iter().take(INSTANTS_MAX) {
+            let impact = prepared(before, at).impact(&prepared(&after, at), at, options);
+            instants.push(PreviewInstant { events: events.into_iter().collect(), impact });
+        }
+        let losing = instants.iter().map(|then| then.impact.all.losing).max().unwrap_or(0);
+        Self { instants, losing, cut_off }
     }
-    let losing = instants.iter().map(|then| then.impact.all.losing).max().unwrap_or(0);
-    Preview { instants, losing, cut_off }
 }
 
 /// The same world, with the answers of an instant at hand.

@@ -3,7 +3,7 @@
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
 };
 use entitlements_core::{Catalog, Draft, Problem as Finding, Revision};
 use schemars::JsonSchema;
@@ -21,6 +21,9 @@ use crate::{
     workflow::draft::{self, Changes},
 };
 
+/// The header that names the environment whose catalog it is.
+const ENVIRONMENT: HeaderName = HeaderName::from_static("entitlements-environment");
+
 /// The catalog in force, now or then; an empty one before the first.
 pub(super) async fn get(
     State(app): State<App>,
@@ -29,7 +32,11 @@ pub(super) async fn get(
 ) -> Reply {
     let stored = app.catalog_version(instant.as_of()?).await?;
     let (text, revision) = stored.unwrap_or_else(|| ("{}".into(), Revision(0)));
-    Ok(reply::document(&headers, revision, text))
+    let mut response = reply::document(&headers, revision, text);
+    if let Ok(environment) = HeaderValue::from_str(app.environment()) {
+        response.headers_mut().insert(ENVIRONMENT, environment);
+    }
+    Ok(response)
 }
 
 /// What a catalog would change.

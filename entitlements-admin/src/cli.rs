@@ -193,6 +193,9 @@ pub(crate) struct ServeArguments {
     /// Listen where other machines reach it. Tokens travel readably: put TLS in front
     #[arg(long)]
     allow_remote: bool,
+    /// Where people reach it with browsers, such as `https://entitlements.example.com`
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// How old a snapshot may get at a sidecar before it counts as stale
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     max_age: u32,
@@ -209,7 +212,8 @@ impl ServeArguments {
         let listen = config::listen(&self.listen)?;
         let folder = self.folder.config()?;
         let (allow_remote, max_age_s) = (self.allow_remote, self.max_age);
-        let config = Config { listen, allow_remote, max_age_s, ..folder };
+        let public_url = self.public_url;
+        let config = Config { listen, allow_remote, public_url, max_age_s, ..folder };
         config.check()?;
         Ok(config)
     }

@@ -19,6 +19,9 @@ pub struct Config {
     pub environment: String,
     /// Whether it may listen where other machines reach it.
     pub allow_remote: bool,
+    /// Where people reach it with their browsers, such as `https://entitlements.example.com`. With
+    /// `https` its cookies are for TLS only.
+    pub public_url: Option<String>,
     /// How old a snapshot may get at a sidecar before it counts as stale, in seconds.
     pub max_age_s: u32,
 }
@@ -31,6 +34,7 @@ impl Default for Config {
             database: None,
             environment: "default".into(),
             allow_remote: false,
+            public_url: None,
             max_age_s: 300,
         }
     }
@@ -66,6 +70,14 @@ impl Config {
                     .into(),
             ));
         }
+        if let Some(url) = &self.public_url
+            && !is_origin(url)
+        {
+            return Err(ConfigError(format!(
+                "`--public-url {url}` is not an address of a site: write it as \
+                 `https://entitlements.example.com`, without a path"
+            )));
+        }
         let environment = &self.environment;
         let letters =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
@@ -85,6 +97,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Whether a text is a scheme and a host, and a port where need be, as browsers send it in `Origin`.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let letters = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(letters))
 }
 
 /// The file in the data folder.

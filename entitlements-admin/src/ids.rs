@@ -34,6 +34,14 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 
+/// What a password is hashed with.
+///
+/// # Errors
+/// Where the operating system has no randomness.
+pub(crate) fn salt() -> Result<[u8; 16], Error> {
+    bytes()
+}
+
 /// A seed for a signing key.
 ///
 /// # Errors

@@ -26,6 +26,7 @@ mod ids;
 pub mod jobs;
 mod keys;
 mod metrics;
+mod passwords;
 mod start;
 pub mod store;
 pub mod workflow;

@@ -187,6 +187,7 @@ fn open(config: &Config, clock: Clock) -> Result<App, String> {
         environment: config.environment.clone(),
         epoch,
         max_age_s: config.max_age_s,
+        public_url: config.public_url.clone(),
         lock,
     }))
 }

@@ -49,6 +49,31 @@ impl Actor {
         }
     }
 
+    /// Somebody who has not said who they are.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { name: "nobody".into(), permissions: BTreeSet::new(), ..Self::local("") }
+    }
+
+    /// A person at a browser that signed in.
+    pub(super) fn person(user: &str, permissions: BTreeSet<Permission>, session: [u8; 32]) -> Self {
+        Self {
+            name: format!("user:{user}"),
+            principal: Some(user.into()),
+            permissions,
+            tenants: BTreeSet::new(),
+            session: Some(session),
+        }
+    }
+
+    /// The user and the session of a browser.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub(super) fn own_session(&self) -> Result<(&str, [u8; 32]), Error> {
+        self.principal().zip(self.session).ok_or(Error::NoSession)
+    }
+
     /// What the audit calls it.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entitlements_core::{Draft, Problem, Revision, Tenant, TenantKey, Timestamp};
 
-use super::drafts::{DraftEdit, StartsWith, act_needs};
+use super::{
+    drafts::{DraftEdit, StartsWith, act_needs},
+    users::{NewUser, Proof, UserChange},
+};
 use crate::workflow::{
     Permission, Scope,
     publication::Act,
@@ -12,7 +15,7 @@ use crate::workflow::{
 };
 
 /// Something to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command {
     /// Make this the catalog in force.
     ImportCatalog {
@@ -97,6 +100,45 @@ pub enum Command {
         /// The commit.
         pruned_before: Revision,
     },
+    /// Add somebody who signs in.
+    CreateUser(NewUser),
+    /// Change somebody who signs in.
+    ChangeUser {
+        /// Who.
+        id: String,
+        /// How.
+        change: UserChange,
+        /// What they must be.
+        expected: Expected,
+    },
+    /// Remove somebody who signs in.
+    RemoveUser {
+        /// Who.
+        id: String,
+        /// What they must be.
+        expected: Expected,
+    },
+    /// Give somebody a new link to set a password.
+    ResetUser {
+        /// Who.
+        id: String,
+    },
+    /// Set a password.
+    SetPassword {
+        /// What shows that one may.
+        proof: Proof,
+        /// The password.
+        password: String,
+    },
+    /// Sign this browser out.
+    SignOut,
+    /// Sign all of one's own browsers out.
+    SignOutOwn,
+    /// Sign all browsers of somebody out.
+    SignOutEverywhere {
+        /// Who.
+        user: String,
+    },
     /// Make a service key.
     CreateKey(NewKey),
     /// Make a service key useless.
@@ -104,6 +146,13 @@ pub enum Command {
         /// Its id.
         id: String,
     },
+}
+
+impl std::fmt::Debug for Command {
+    // Some hold passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
 }
 
 /// A service key to make.
@@ -144,15 +193,24 @@ impl Command {
             Self::SetApproval { .. } => "set_approval",
             Self::SetRetention { .. } => "set_retention",
             Self::NoteHistory { .. } => "prune_history",
+            Self::CreateUser(_) => "create_user",
+            Self::ChangeUser { .. } => "change_user",
+            Self::RemoveUser { .. } => "remove_user",
+            Self::ResetUser { .. } => "reset_user",
+            Self::SetPassword { .. } => "set_password",
+            Self::SignOut => "sign_out",
+            Self::SignOutOwn => "sign_out_own",
+            Self::SignOutEverywhere { .. } => "sign_out_everywhere",
             Self::CreateKey(_) => "create_key",
             Self::RevokeKey { .. } => "revoke_key",
         }
     }
 
-    /// What it takes to give it.
+    /// What it takes to give it. Absent: it is about whoever gives it, or shows by itself that they
+    /// may.
     #[must_use]
-    pub const fn needs(&self) -> Permission {
-        match self {
+    pub const fn needs(&self) -> Option<Permission> {
+        Some(match self {
             Self::ImportCatalog { .. } | Self::ImportAll { .. } => Permission::PublishCatalog,
             Self::PutTenant { .. } | Self::DeleteTenant { .. } | Self::BulkTenants { .. } => {
                 Permission::WriteTenants
@@ -162,8 +220,14 @@ impl Command {
             Self::SetApproval { .. } | Self::SetRetention { .. } | Self::NoteHistory { .. } => {
                 Permission::ManageSettings
             }
+            Self::CreateUser(_)
+            | Self::ChangeUser { .. }
+            | Self::RemoveUser { .. }
+            | Self::ResetUser { .. }
+            | Self::SignOutEverywhere { .. } => Permission::ManageUsers,
+            Self::SetPassword { .. } | Self::SignOut | Self::SignOutOwn => return None,
             Self::CreateKey(_) | Self::RevokeKey { .. } => Permission::ManageKeys,
-        }
+        })
     }
 }
 

@@ -268,7 +268,7 @@ impl App {
                 false => Err(Error::Publication(publication::Refusal::ShortReason)),
             };
         }
-        if self.is_first() {
+        if self.is_first() || **self.pin().catalog() == **catalog {
             return Ok(());
         }
         let preview = self.preview(Arc::clone(catalog)).await?;

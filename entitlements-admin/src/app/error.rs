@@ -4,7 +4,7 @@ use entitlements_core::Problem;
 
 use crate::{
     store::{Conflict, ReadError},
-    workflow::{Permission, publication::Refusal},
+    workflow::{Permission, publication::Refusal, sign_in::Wait},
 };
 
 /// Why the application did not do what it was asked.
@@ -18,6 +18,18 @@ pub enum Error {
     /// The key has expired.
     #[error("the key has expired: ask for a new one")]
     Expired,
+    /// The address or the password is not right.
+    #[error("the address or the password is not right")]
+    WrongSignIn,
+    /// Too many passwords were wrong of late.
+    #[error("{0}")]
+    TooMany(Wait),
+    /// It is about a browser's session, and there is none.
+    #[error("this is about a signed-in browser: sign in first")]
+    NoSession,
+    /// A page of another site may have sent it.
+    #[error("{0}")]
+    CrossSite(String),
     /// Whoever asks may not do this.
     #[error("this takes {}", needs.people())]
     Forbidden {

@@ -44,7 +44,9 @@ impl App {
     /// Where nothing was changed, and why.
     pub async fn execute(&self, call: impl Into<Call>, command: Command) -> Result<Outcome, Error> {
         let call = call.into();
-        call.actor.may(command.needs())?;
+        if let Some(permission) = command.needs() {
+            call.actor.may(permission)?;
+        }
         if let Some(done) = self.done_before(&call).await? {
             return Ok(self.outcome(&call, command.code(), done));
         }
@@ -87,7 +89,11 @@ impl App {
     fn outcome(&self, call: &Call, command: &str, done: Committed) -> Outcome {
         let Committed { revision, answer: Answer { id, warnings }, repeated } = done;
         let secret = match (command, &id) {
-            ("create_key", Some(id)) => Some(key::text(id, &self.secret_of(call, id))),
+            ("create_key" | "create_user" | "reset_user", Some(id)) => {
+                // What follows a dot is not part of the name.
+                let name = id.split('.').next().unwrap_or(id);
+                Some(key::text(name, &self.secret_of(call, id)))
+            }
             _ => None,
         };
         Outcome { revision, warnings, id, secret, repeated }
@@ -95,7 +101,7 @@ impl App {
 
     /// The secret of something that this request makes. It is drawn from a key that only the
     /// control plane has, so that the same request is answered the same without keeping it.
-    fn secret_of(&self, call: &Call, id: &str) -> String {
+    pub(super) fn secret_of(&self, call: &Call, id: &str) -> String {
         let request = call.idempotency.as_ref().map_or("", |name| &name.key);
         self.0.publisher.derived_secret(call.actor.name(), request, id)
     }
@@ -108,10 +114,11 @@ impl App {
     ) -> Result<Decided, Error> {
         match &command.work {
             Work::Catalog { catalog, tenants, expected, governed } => {
+                let decided = self.decide_import(origin, catalog, tenants, *expected).await?;
                 if let Some(breaks_glass) = *governed {
                     self.may_replace_catalog(call, catalog, breaks_glass).await?;
                 }
-                self.decide_import(origin, catalog, tenants, *expected).await
+                Ok(decided)
             }
             Work::Tenant { key, tenant, expected } => {
                 self.decide_tenant(origin, key, tenant, *expected).await
@@ -136,6 +143,24 @@ impl App {
             Work::Other(Command::NoteHistory { pruned_before }) => {
                 let setting = HistorySetting { pruned_before: *pruned_before };
                 self.decide_setting(origin, &setting, Expected::Any).await
+            }
+            Work::Other(Command::CreateUser(wanted)) => {
+                self.decide_new_user(call, origin, wanted).await
+            }
+            Work::Other(Command::ChangeUser { id, change, expected }) => {
+                self.decide_user_change(origin, id, change, *expected).await
+            }
+            Work::Other(Command::RemoveUser { id, expected }) => {
+                self.decide_user_removal(origin, id, *expected).await
+            }
+            Work::Other(Command::ResetUser { id }) => self.decide_reset(call, origin, id).await,
+            Work::Other(Command::SetPassword { proof, password }) => {
+                self.decide_password(call, origin, proof, password).await
+            }
+            Work::Other(Command::SignOut) => self.decide_sign_out(call, origin),
+            Work::Other(Command::SignOutOwn) => self.decide_sign_out_own(call, origin),
+            Work::Other(Command::SignOutEverywhere { user }) => {
+                self.decide_sign_out_everywhere(origin, user).await
             }
             Work::Other(Command::CreateKey(wanted)) => self.decide_key(call, origin, wanted),
             Work::Other(Command::RevokeKey { id }) => self.decide_revoke(origin, id).await,

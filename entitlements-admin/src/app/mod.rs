@@ -9,9 +9,11 @@ mod execute;
 mod live;
 mod past;
 mod preview;
+mod sessions;
 mod settings;
 mod sync;
 mod usage;
+mod users;
 mod what_if;
 
 use std::{
@@ -33,14 +35,17 @@ pub use self::{
     error::Error,
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
+    sessions::{Opened, SignIn},
     sync::{Basis, Change, Publication},
     usage::Used,
+    users::{KeptUser, NewUser, Proof, UserChange},
     what_if::WhatIf,
 };
 use crate::{
     clock::Clock,
     keys::Keys,
     metrics::Metrics,
+    passwords::Passwords,
     store::{Listed, Note, Store, Stored},
     workflow::{Key, Kind, ObjectId, doors},
 };
@@ -57,6 +62,9 @@ struct Inner {
     publisher: sync::Publisher,
     key_uses: access::KeyUses,
     past_catalogs: past::PastCatalogs,
+    passwords: Passwords,
+    sign_ins: sessions::SignIns,
+    public_url: Option<String>,
     stopping: watch::Sender<bool>,
     /// Held as long as the data folder is ours.
     lock: Mutex<Option<File>>,
@@ -71,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) environment: String,
     pub(crate) epoch: u64,
     pub(crate) max_age_s: u32,
+    pub(crate) public_url: Option<String>,
     pub(crate) lock: Option<File>,
 }
 
@@ -97,6 +106,9 @@ impl App {
             publisher,
             key_uses: access::KeyUses::default(),
             past_catalogs: past::PastCatalogs::default(),
+            passwords: Passwords::default(),
+            sign_ins: sessions::SignIns::default(),
+            public_url: parts.public_url,
             stopping: watch::Sender::new(false),
             lock: Mutex::new(parts.lock),
         }))
@@ -114,6 +126,20 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    /// Where people reach it, as they write it.
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        self.0.public_url.as_deref()
+    }
+
+    /// Whether browsers reach it over TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url().is_some_and(|url| url.starts_with("https://"))
     }
 
     fn store(&self) -> &Store {

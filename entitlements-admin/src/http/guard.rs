@@ -11,10 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use subtle::ConstantTimeEq;
+
 use super::{
     body::{self, IMPORT_BYTES_MAX},
     endpoint::Route,
     problem::{Code, Problem},
+    session::{self, Csrf},
 };
 use crate::{
     app::{Access, App, Call, Error},
@@ -68,12 +71,27 @@ pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
 
 /// The request with its [`Call`], where whoever sent it may do that.
 async fn admit(app: &App, route: Route, request: Request) -> Result<Request, Problem> {
-    if route.access == Access::Public {
-        return Ok(request);
-    }
     let (mut parts, body) = request.into_parts();
-    let key = token(&parts.headers).ok_or(Error::Unauthenticated)?.to_owned();
-    let actor = app.actor(&key).await?;
+    let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+    let key = token(&parts.headers).map(str::to_owned);
+    if changes && key.is_none() {
+        comes_from_us(app, &parts.headers)?;
+    }
+    if route.access == Access::Public {
+        return Ok(Request::from_parts(parts, body));
+    }
+    let actor = match key {
+        Some(key) => app.actor(&key).await?,
+        None => {
+            let secret = session::cookie(app, &parts.headers).ok_or(Error::Unauthenticated)?;
+            let (actor, csrf) = app.browser(&secret).await?;
+            if changes {
+                has_csrf_token(&parts.headers, &csrf)?;
+            }
+            parts.extensions.insert(Csrf(csrf));
+            actor
+        }
+    };
     actor.has(route.access)?;
     if actor.is_for_some_tenants() && route.is_about_a_tenant() {
         let params = parts.extract::<RawPathParams>().await;
@@ -97,6 +115,35 @@ async fn admit(app: &App, route: Route, request: Request) -> Result<Request, Pro
     let call = Call { address, request_id, idempotency, reason, ..actor.into() };
     parts.extensions.insert(call);
     Ok(Request::from_parts(parts, body))
+}
+
+/// A change without a key may be sent by a page of another site, with the browser's cookie. Browsers
+/// say which site a page is of.
+fn comes_from_us(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_ours = match app.public_url() {
+        Some(url) => origin == url,
+        None => origin.strip_prefix("http://") == Some(host) && !host.is_empty(),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    let detail = format!(
+        "a page of `{origin}` sent this: open the console itself, or say with `--public-url` where \
+         people reach it"
+    );
+    Err(Error::CrossSite(detail).into())
+}
+
+fn has_csrf_token(headers: &HeaderMap, csrf: &str) -> Result<(), Problem> {
+    let given = headers.get(session::CSRF).map_or(&b""[..], HeaderValue::as_bytes);
+    if given.ct_eq(csrf.as_bytes()).into() {
+        return Ok(());
+    }
+    let detail = "send the `csrf` of `GET /v1/session` as `X-CSRF-Token` with every change";
+    Err(Error::CrossSite(detail.into()).into())
 }
 
 fn token(headers: &HeaderMap) -> Option<&str> {

@@ -19,11 +19,13 @@ mod problem;
 mod reply;
 mod routes;
 mod schema;
+mod session;
 mod settings;
 mod strict;
 mod sync;
 mod tenants;
 mod usage;
+mod users;
 
 pub use self::{
     endpoint::{Route, Verb},

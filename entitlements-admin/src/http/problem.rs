@@ -16,6 +16,10 @@ pub(super) enum Code {
     InvalidRequest,
     InvalidBody,
     Unauthenticated,
+    WrongSignIn,
+    TooManyTries,
+    NoSession,
+    CrossSite,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -39,6 +43,12 @@ impl Code {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "The request is wrong"),
             Self::InvalidBody => ("invalid_body", S::BAD_REQUEST, "The body is wrong"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Say who you are"),
+            Self::WrongSignIn => ("wrong_sign_in", S::UNAUTHORIZED, "That is not right"),
+            Self::TooManyTries => {
+                ("too_many_tries", S::TOO_MANY_REQUESTS, "Too many tries were wrong")
+            }
+            Self::NoSession => ("no_session", S::CONFLICT, "There is no session"),
+            Self::CrossSite => ("cross_site", S::FORBIDDEN, "It may come from another site"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "You may not do this"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "There is no such thing"),
             Self::MethodNotAllowed => {
@@ -80,6 +90,7 @@ pub(super) struct Problem {
     detail: String,
     problems: Vec<entitlements_core::Problem>,
     conflict: Option<Box<Conflict>>,
+    retry_after_s: Option<u64>,
 }
 
 /// A problem as it is sent.
@@ -109,7 +120,7 @@ struct Present<'p> {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), problems: Vec::new(), conflict: None }
+        Self { code, detail: detail.into(), problems: Vec::new(), conflict: None, retry_after_s: None }
     }
 
     /// With where in the input each of them is.
@@ -154,7 +165,11 @@ impl IntoResponse for Problem {
             Code::Unavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            _ => {}
+            _ => {
+                if let Some(seconds) = self.retry_after_s {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
+            }
         }
         response
     }
@@ -165,6 +180,12 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         match error {
             Error::Unauthenticated | Error::Expired => Self::new(Code::Unauthenticated, detail),
+            Error::WrongSignIn => Self::new(Code::WrongSignIn, detail),
+            Error::TooMany(wait) => {
+                Self { retry_after_s: Some(wait.seconds()), ..Self::new(Code::TooManyTries, detail) }
+            }
+            Error::NoSession => Self::new(Code::NoSession, detail),
+            Error::CrossSite(_) => Self::new(Code::CrossSite, detail),
             Error::Forbidden { .. } => Self::new(Code::Forbidden, detail),
             Error::NotFound(_) => Self::new(Code::NotFound, detail),
             Error::Conflict(conflict) => {

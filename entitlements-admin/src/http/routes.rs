@@ -18,7 +18,7 @@ use super::{
     guard, history, keys, openapi, ops,
     problem::{Code, Problem},
     reply::Committed,
-    schema, settings, sync, tenants, usage,
+    schema, session, settings, sync, tenants, usage, users,
 };
 use crate::{
     app::{Access, App},
@@ -49,12 +49,20 @@ pub fn router(app: App) -> Router {
     router.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(app)
 }
 
-use Access::{Needs, Public};
+use Access::{Anyone, Needs, Public};
 use Permission as P;
 use Verb::{Delete, Get, Patch, Post, Put};
 
 pub(super) fn table() -> Vec<Endpoint> {
-    [catalog_routes(), draft_routes(), tenant_routes(), people_routes(), other_routes()]
+    [
+        catalog_routes(),
+        draft_routes(),
+        tenant_routes(),
+        user_routes(),
+        session_routes(),
+        admin_routes(),
+        other_routes(),
+    ]
         .into_iter()
         .flatten()
         .collect()
@@ -307,7 +315,74 @@ fn tenant_routes() -> Vec<Endpoint> {
     ]
 }
 
-fn people_routes() -> Vec<Endpoint> {
+fn user_routes() -> Vec<Endpoint> {
+    let users = Needs(P::ManageUsers);
+    let user = "/v1/users/{id}";
+    vec![
+        endpoint(Get, "/v1/users", users, "People who sign in", users::list)
+            .answers::<users::List>(),
+        endpoint(Post, "/v1/users", users, "Add somebody", users::create)
+            .body::<users::Wanted>()
+            .makes::<users::Link>(),
+        endpoint(Get, user, users, "Somebody who signs in", users::get)
+            .answers::<users::Item>()
+            .versioned(),
+        endpoint(Patch, user, users, "Change somebody: name, roles, disabled", users::patch)
+            .body::<users::Changed>()
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(Delete, user, users, "Remove somebody", users::delete)
+            .answers::<Committed<'_>>()
+            .versioned(),
+        endpoint(
+            Post,
+            "/v1/users/{id}/reset",
+            users,
+            "Give somebody a new link to set a password",
+            users::reset,
+        )
+        .answers::<users::Link>(),
+        endpoint(
+            Delete,
+            "/v1/users/{id}/sessions",
+            users,
+            "Sign somebody out everywhere",
+            users::sign_out,
+        )
+        .answers::<Committed<'_>>(),
+    ]
+}
+
+fn session_routes() -> Vec<Endpoint> {
+    let (one, all) = ("/v1/session", "/v1/sessions");
+    vec![
+        endpoint(Get, one, Anyone, "Who am I, and what may I do?", session::get)
+            .answers::<session::Who>(),
+        endpoint(Post, one, Public, "Sign in with a browser", session::create)
+            .body::<session::Credentials>()
+            .answers::<session::Who>(),
+        endpoint(Delete, one, Anyone, "Sign this browser out", session::delete)
+            .answers::<Committed<'_>>(),
+        endpoint(Get, all, Anyone, "My signed-in browsers", session::list)
+            .answers::<session::List>(),
+        endpoint(Delete, all, Anyone, "Sign me out everywhere", session::delete_all)
+            .answers::<Committed<'_>>(),
+        endpoint(
+            Post,
+            "/v1/password",
+            Public,
+            "Set a password by a link",
+            session::set_password,
+        )
+        .body::<session::NewPassword>()
+        .answers::<Committed<'_>>(),
+        endpoint(Put, "/v1/password", Anyone, "Change my password", session::change_password)
+            .body::<session::ChangedPassword>()
+            .answers::<Committed<'_>>(),
+    ]
+}
+
+fn admin_routes() -> Vec<Endpoint> {
     let (keys, set) = (Needs(P::ManageKeys), Needs(P::ManageSettings));
     let (read, audit) = (Needs(P::ReadCatalog), Needs(P::ReadAudit));
     let (approval, retention) = ("/v1/settings/approval", "/v1/settings/retention");

@@ -19,6 +19,7 @@
 
 pub mod app;
 pub mod audit_export;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod http;
@@ -26,6 +27,7 @@ mod ids;
 pub mod jobs;
 mod keys;
 mod metrics;
+pub mod passwords;
 mod start;
 pub mod store;
 pub mod workflow;

@@ -4,7 +4,7 @@
 //! without, and asking both about each of the 30,000,000 cells, which is what it saves.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
-#![expect(unreachable_pub, dead_code, reason = "modules shared with other benches")]
+#![expect(unreachable_pub, reason = "modules shared with other benches")]
 
 use std::{hint::black_box, sync::Arc};
 

@@ -7,7 +7,11 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::timeout,
+};
 
 use crate::{
     program::program,
@@ -94,6 +98,25 @@ impl Files {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let code = output.status.code().unwrap();
         Told { code, out: text(output.stdout), error: text(output.stderr) }
+    }
+}
+
+/// A control plane with an empty catalog of revision 7, that takes one change and never says so.
+/// Gives what was sent with it.
+async fn forgetful(listener: &TcpListener) -> String {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        if head.starts_with("PUT /v1/catalog ") {
+            return head;
+        }
+        assert!(head.starts_with("GET /v1/catalog "), "{head}");
+        let answer = "HTTP/1.1 200 OK\r\netag: \"7\"\r\ncontent-length: 2\r\n\r\n{}";
+        stream.write_all(answer.as_bytes()).await.unwrap();
     }
 }
 
@@ -236,6 +259,26 @@ async fn a_change_that_was_not_seen_is_not_overwritten() {
     files.run("apply other --to URL").await.is(1, "do not follow the live catalog");
     files.write("c/entitlements.lock", "?");
     files.run("apply c --to URL").await.is(1, "entitlements.lock");
+}
+
+#[tokio::test]
+async fn a_change_is_sent_over_what_was_read_and_under_one_name() {
+    let mut files = Files::new(&[("c/features.toml", FEATURES)]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    files.url = format!("http://{}", listener.local_addr().unwrap());
+    files.token = "ent_x".into();
+    let mut names = Vec::new();
+    for features in [FEATURES.to_owned(), FEATURES.to_owned(), FEATURES.replace("seats", "rooms")] {
+        files.write("c/features.toml", &features);
+        let (told, sent) = tokio::join!(files.run("apply c --to URL"), forgetful(&listener));
+        told.is(1, "cannot reach");
+        assert!(!files.path("c/entitlements.lock").exists(), "nobody knows what became of it");
+        assert!(sent.contains("\r\nif-match: \"7\"\r\n"), "{sent}");
+        let name = sent.lines().find(|line| line.starts_with("idempotency-key: ")).unwrap();
+        names.push(name.to_owned());
+    }
+    assert_eq!(names[0], names[1], "the same change again has the same name");
+    assert_ne!(names[0], names[2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,7 +108,7 @@ impl World {
         Self {
             admin_url: format!("http://{}", admin.addr()),
             sidecar_url: format!("http://{}", sidecar.addr()),
-            token: admin.first_token().unwrap().to_owned(),
+            token: admin.first_key().unwrap().to_owned(),
             _sidecar: sidecar,
             _admin: admin,
             _runtime: runtime,
@@ -137,7 +137,7 @@ impl World {
             listen: free,
             socket: None,
             admin: format!("http://{}", admin.addr()),
-            token: admin.first_token().unwrap().to_owned(),
+            token: admin.first_key().unwrap().to_owned(),
             trust: admin.trust(),
             environment: "default".into(),
             data: folder.join("sidecar"),

@@ -98,7 +98,7 @@ fn its_secrets_are_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     Demo::start(folder.path()).stop();
-    for name in ["demo/admin.token", "demo/sync.token"] {
+    for name in ["demo/admin.key", "demo/sync.key"] {
         let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }

@@ -135,9 +135,7 @@ fn documents_fit(line: &Line) -> Result<(), AuditFault> {
             return Err(fault(object, line.entry.revision));
         };
         let before = change.before.as_ref().map(|version| version.hash.as_str());
-        for (document, hash) in
-            [(&pair.before, before), (&pair.after, change.after.as_deref())]
-        {
+        for (document, hash) in [(&pair.before, before), (&pair.after, change.after.as_deref())] {
             let found = document.as_ref().map(|json| document_hash(json.get()));
             if found.is_some() && found.as_deref() != hash {
                 return Err(fault(object, line.entry.revision));

@@ -63,6 +63,43 @@ While it runs, do the same over HTTP: POST /v1/keys."
     /// Look after the audit
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Copy the database of a running control plane into a file
+    #[command(after_help = "Example:
+  entitlements-admin backup /backups/entitlements-2026-11-23.db
+
+The copy is consistent, and nobody waits for it. Keep the folder `keys` safe as well: sidecars trust
+no other. A PostgreSQL database is backed up with PostgreSQL's own tools.")]
+    Backup {
+        /// The file to write; it must not exist
+        to: PathBuf,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Put a backup in the place of the database, while the control plane is not running
+    #[command(after_help = "Example:
+  entitlements-admin restore /backups/entitlements-2026-11-23.db
+
+The epoch rises, so that sidecars take the older state for what it is: a decision, not a mistake.")]
+    Restore {
+        /// The backup
+        from: PathBuf,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Bring the database to the schema of this version, or move it to PostgreSQL
+    #[command(after_help = "Examples:
+  entitlements-admin migrate
+  entitlements-admin migrate --to postgres://entitlements@db.internal/entitlements
+
+`serve` migrates by itself. With `--to` everything in the data folder's database is copied into an
+empty PostgreSQL database; then start with `--database` and the same data folder, which keeps the keys.")]
+    Migrate {
+        /// An empty PostgreSQL database to copy everything into
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// Print a JSON Schema, for editors
     #[command(after_help = "Example:
   entitlements-admin schema document > entitlements.schema.json")]
@@ -104,7 +141,20 @@ pub(crate) enum KeyCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Walk the hash chain from its start and say whether a row was changed, dropped or swapped
+    #[command(after_help = "Examples:
+  entitlements-admin audit verify
+  entitlements-admin audit verify --export audit.jsonl --trust trust.pub
+
+With `--export` it needs no database: the file is held against the checkpoint in its first line,
+which a publisher key signed. Get one with
+  curl -H \"Authorization: Bearer $KEY\" http://127.0.0.1:7400/v1/audit/export > audit.jsonl")]
     Verify {
+        /// An exported audit to verify instead of the database
+        #[arg(long, value_name = "FILE", requires = "trust")]
+        export: Option<PathBuf>,
+        /// The root public key: `trust.pub` from the data folder
+        #[arg(long, value_name = "FILE", requires = "export")]
+        trust: Option<PathBuf>,
         #[command(flatten)]
         folder: Folder,
     },

@@ -7,22 +7,42 @@ use std::{
 
 use entitlements_core::{Ratchet, Timestamp};
 
-/// What time it is. It never goes backwards.
+/// What time it is. It never goes backwards. Clones show the same time.
 #[derive(Debug, Clone)]
-pub struct Clock(Arc<Ratchet>);
+pub struct Clock {
+    shown: Arc<Ratchet>,
+    /// Whether it stands still until it is told to go on.
+    is_manual: bool,
+}
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Arc::new(Ratchet::new(Timestamp::MIN)))
+        Self { shown: Arc::new(Ratchet::new(Timestamp::MIN)), is_manual: false }
     }
 }
 
 impl Clock {
+    /// One that shows an instant until [`Clock::advance`] says another: for tests.
+    #[must_use]
+    pub fn manual(at: Timestamp) -> Self {
+        Self { shown: Arc::new(Ratchet::new(at)), is_manual: true }
+    }
+
+    /// Sets a manual clock forward; on any other it does nothing.
+    pub fn advance(&self, to: Timestamp) {
+        if self.is_manual {
+            self.shown.advance(to);
+        }
+    }
+
     /// The instant that counts as now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        if self.is_manual {
+            return self.shown.advance(Timestamp::MIN);
+        }
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        self.0.advance(SystemTime::now().into())
+        self.shown.advance(SystemTime::now().into())
     }
 
     /// A point from which to measure how long something takes.

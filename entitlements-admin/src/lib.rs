@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 mod ids;
+pub mod jobs;
 mod keys;
 mod metrics;
 mod start;

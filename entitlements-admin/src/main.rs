@@ -36,6 +36,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Scenario { paths } => code::test(&paths),
         Command::Key(command) => tools::key(command),
         Command::Audit(command) => tools::audit(command),
+        Command::Backup { to, folder } => tools::backup(&folder.config()?, &to),
+        Command::Restore { from, folder } => tools::restore(&folder.config()?, &from),
+        Command::Migrate { to, folder } => tools::migrate(&folder.config()?, to),
         Command::Schema { of } => tools::schema(of),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -14,7 +14,7 @@ use crate::{
     app::{Actor, App, Command, Live, NewKey, Parts},
     clock::Clock,
     config::{Config, ConfigError},
-    http,
+    http, ids, jobs,
     keys::{self, Keys},
     store::{OpenError, ReadError, Store},
     workflow::Scope,
@@ -57,9 +57,28 @@ impl Admin {
     /// # Errors
     /// Where the folder cannot be used. The text says why.
     pub fn open(config: &Config) -> Result<App, StartError> {
+        Self::open_with(config, Clock::default())
+    }
+
+    /// The same with another clock.
+    ///
+    /// # Errors
+    /// As [`Admin::open`].
+    pub fn open_with(config: &Config, clock: Clock) -> Result<App, StartError> {
         config.check()?;
         let folder = config.data.clone();
-        open(config).map_err(|why| StartError::Folder { folder, why })
+        open(config, clock).map_err(|why| StartError::Folder { folder, why })
+    }
+
+    /// Takes the data folder for this process alone, as long as what is returned is held.
+    ///
+    /// # Errors
+    /// Where another process has it, or it cannot be used.
+    pub fn claim_folder(config: &Config) -> Result<File, StartError> {
+        config.check()?;
+        let failed = |why| StartError::Folder { folder: config.data.clone(), why };
+        fs::create_dir_all(&config.data).map_err(|error| failed(folder_problem(&error)))?;
+        lock(&config.data.join("lock")).map_err(failed)
     }
 
     /// Opens the data folder and listens. The first time, it makes an admin token.
@@ -67,8 +86,16 @@ impl Admin {
     /// # Errors
     /// Where it cannot be started. The text says why.
     pub async fn start(config: Config) -> Result<Running, StartError> {
+        Self::start_with(config, Clock::default()).await
+    }
+
+    /// The same with another clock.
+    ///
+    /// # Errors
+    /// As [`Admin::start`].
+    pub async fn start_with(config: Config, clock: Clock) -> Result<Running, StartError> {
         let listen = config.listen;
-        let opening = tokio::task::spawn_blocking(move || Self::open(&config));
+        let opening = tokio::task::spawn_blocking(move || Self::open_with(&config, clock));
         let app = opening.await.map_err(|error| StartError::Listen {
             listen,
             why: format!("opening was broken off: {error}"),
@@ -79,7 +106,8 @@ impl Admin {
         let addr = listener.local_addr().map_err(refused)?;
         let first_key = first_key(&app).await?;
         let server = http::listen::Server::start(listener, app.clone());
-        Ok(Running { app, addr, first_key, server })
+        let jobs = jobs::start(app.clone(), ids::request_id()?);
+        Ok(Running { app, addr, first_key, server, jobs })
     }
 }
 
@@ -90,6 +118,7 @@ pub struct Running {
     addr: SocketAddr,
     first_key: Option<String>,
     server: http::listen::Server,
+    jobs: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -121,6 +150,9 @@ impl Running {
     pub async fn stop(self) {
         self.app.stop_waiting();
         self.server.stop().await;
+        if let Err(error) = self.jobs.await {
+            tracing::error!(%error, "the reconcilers did not end in an orderly way");
+        }
         let app = self.app.clone();
         if tokio::task::spawn_blocking(move || app.close()).await.is_err() {
             tracing::error!("the store was not closed in an orderly way");
@@ -128,7 +160,7 @@ impl Running {
     }
 }
 
-fn open(config: &Config) -> Result<App, String> {
+fn open(config: &Config, clock: Clock) -> Result<App, String> {
     let data = &config.data;
     fs::create_dir_all(data).map_err(|error| folder_problem(&error))?;
     // A file is for one process; a server has room for several.
@@ -136,7 +168,6 @@ fn open(config: &Config) -> Result<App, String> {
         None => Some(lock(&data.join("lock"))?),
         Some(_) => None,
     };
-    let clock = Clock::default();
     let live = Arc::new(Live::new(clock.clone()).map_err(|error| error.to_string())?);
     let follower = Arc::clone(&live);
     let store = Store::open(config.store(), clock.now(), move |store| follower.follow(store))
@@ -189,7 +220,13 @@ fn claim(store: &Store, config: &Config) -> Result<Keys, String> {
         ));
     }
     let root = store.read_blocking(|store| store.meta("root_public")).map_err(text)?;
-    let keys = keys::open(&config.data, root.is_none())?;
+    let keys = keys::open(&config.data, root.is_none()).map_err(|why| match config.database {
+        Some(_) if root.is_some() => format!(
+            "{why}. Where another control plane uses this database, copy the folder `keys` from its \
+             data folder"
+        ),
+        _ => why,
+    })?;
     let public = keys::trust(&keys);
     let known = store.claim("root_public", &public).map_err(text)?;
     if known == public {

@@ -1,12 +1,15 @@
 //! The commands that do one thing and end.
 
-use std::future::Future;
+use std::{fs, future::Future, io, path::Path};
 
 use entitlements_admin::{
-    Admin, Config,
+    Admin, Config, audit_export,
     app::{Actor, App, Command, Error, NewKey},
+    clock::Clock,
     http::SchemaDocument,
+    store::{self, Database, Verified},
 };
+use entitlements_core::signed::PublicKey;
 
 use crate::cli::{AuditCommand, Failure, KeyCommand};
 
@@ -37,14 +40,62 @@ pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
 
 /// Walks the audit's hash chain.
 pub(crate) fn audit(command: AuditCommand) -> Result<(), Failure> {
-    let AuditCommand::Verify { folder } = command;
-    match with_app(&folder.config()?, async |app| app.audit_verify().await)? {
-        Ok(verified) => {
-            println!("the audit is whole: {} rows, head {}", verified.rows, verified.head);
-            Ok(())
-        }
-        Err(fault) => Err(Failure::failed(fault)),
-    }
+    let AuditCommand::Verify { export, trust, folder } = command;
+    let verified = match (export, trust) {
+        (Some(export), Some(trust)) => verify_export(&export, &trust)?,
+        _ => with_app(&folder.config()?, async |app| app.audit_verify().await)?
+            .map_err(Failure::failed)?,
+    };
+    println!("the audit is whole: {} rows, head {}", verified.rows, verified.head);
+    Ok(())
+}
+
+fn verify_export(export: &Path, trust: &Path) -> Result<Verified, Failure> {
+    let named = |path: &Path, error: &dyn std::fmt::Display| {
+        Failure::failed(format!("`{}`: {error}", path.display()))
+    };
+    let root = fs::read_to_string(trust).map_err(|error| named(trust, &error))?;
+    let root: PublicKey = root.trim().parse().map_err(|error| named(trust, &error))?;
+    let file = fs::File::open(export).map_err(|error| named(export, &error))?;
+    audit_export::verify(io::BufReader::new(file), root).map_err(|error| named(export, &error))
+}
+
+/// Copies the database while it is in use.
+pub(crate) fn backup(config: &Config, to: &Path) -> Result<(), Failure> {
+    let Database::Sqlite(from) = config.store() else { return Err(own_tools("back up")) };
+    store::back_up(&from, to).map_err(Failure::failed)?;
+    println!("`{}` holds the database as it is now; keep the folder `keys` too", to.display());
+    Ok(())
+}
+
+/// Puts a backup in the place of the database.
+pub(crate) fn restore(config: &Config, from: &Path) -> Result<(), Failure> {
+    let Database::Sqlite(to) = config.store() else { return Err(own_tools("restore")) };
+    let _ours = Admin::claim_folder(config)?;
+    let epoch = store::restore(from, &to, Clock::default().now()).map_err(Failure::failed)?;
+    println!("restored, as epoch {epoch}: sidecars will take it up when the control plane starts");
+    Ok(())
+}
+
+fn own_tools(what: &str) -> Failure {
+    Failure::failed(format!("{what} a PostgreSQL database with its own tools, such as `pg_dump`"))
+}
+
+/// Brings the schema up to date, or moves everything to a server.
+pub(crate) fn migrate(config: &Config, to: Option<String>) -> Result<(), Failure> {
+    let now = Clock::default().now();
+    let Some(url) = to else {
+        let _ours = Admin::claim_folder(config)?;
+        let applied = store::migrate(&config.store(), now).map_err(Failure::failed)?;
+        println!("the schema is up to date; {applied} steps were applied");
+        return Ok(());
+    };
+    let target = Config { database: Some(url), ..config.clone() };
+    target.check()?;
+    let _ours = Admin::claim_folder(config)?;
+    let rows = store::copy(&config.store(), &target.store(), now).map_err(Failure::failed)?;
+    println!("{rows} rows were copied; start with `--database` and the same data folder now");
+    Ok(())
 }
 
 /// Prints a JSON Schema.

@@ -48,7 +48,7 @@ impl TenantView<'_> {
         let mut found = Vec::new();
         let mut work = Workspace::default();
         find(&mut work, &self.snapshot.index, self.facts(), at, &mut found);
-        let mut all: Vec<_> = found.iter().filter_map(Held::to_owned).collect();
+        let mut all: Vec<_> = found.iter().filter_map(Held::named).collect();
         all.sort_unstable();
         all
     }
@@ -65,7 +65,7 @@ pub(crate) struct Held<'i> {
 }
 
 impl Held<'_> {
-    fn to_owned(&self) -> Option<HeldAddOn> {
+    fn named(&self) -> Option<HeldAddOn> {
         let because = self.out.and_then(|(_, because)| because);
         Some(HeldAddOn {
             add_on: AddOnKey::new(self.add_on).ok()?,

@@ -183,6 +183,8 @@ fn the_impact_is_what_single_checks_say() {
         assert_eq!(impact.sample, expected.sample, "seed {seed}");
         assert_eq!(impact.above_limit, expected.above, "seed {seed}");
         assert_eq!((impact.before, impact.after), (Revision(1), pair.snapshots[1].revision()));
+        let text = serde_json::to_string(&impact).unwrap();
+        assert_eq!(serde_json::from_str::<Impact>(&text).unwrap(), impact, "seed {seed}");
     }
     println!("{seen:?}");
     for direction in Direction::ALL {

@@ -1,4 +1,4 @@
-//! Keeps the demo's tokens in its folder, readable by its owner alone, so that a second start has
+//! Keeps the demo's keys in its folder, readable by its owner alone, so that a second start has
 //! the same.
 
 use std::{
@@ -10,41 +10,41 @@ use std::{
 
 use entitlements_admin::{
     Running,
-    app::{Actor, Command},
+    app::{Actor, Command, NewKey},
     workflow::Scope,
 };
 
 /// What opens the admin.
-pub(crate) struct Tokens {
+pub(crate) struct Keys {
     /// For people.
     pub(crate) admin: String,
     /// For the sidecar.
     pub(crate) sync: String,
 }
 
-/// The tokens of the last start, or new ones where they are not there or open nothing any more.
-pub(crate) async fn tokens(admin: &Running, data: &Path) -> Result<Tokens, String> {
+/// The keys of the last start, or new ones where they are not there or open nothing any more.
+pub(crate) async fn keys(admin: &Running, data: &Path) -> Result<Keys, String> {
     let folder = data.join("demo");
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&folder)
         .map_err(|error| format!("cannot make the folder `{}`: {error}", folder.display()))?;
-    let first = admin.first_token();
-    Ok(Tokens {
-        admin: token(admin, Scope::Admin, first, &folder.join("admin.token")).await?,
-        sync: token(admin, Scope::Sync, None, &folder.join("sync.token")).await?,
+    let first = admin.first_key();
+    Ok(Keys {
+        admin: key(admin, Scope::Admin, first, &folder.join("admin.key")).await?,
+        sync: key(admin, Scope::Sync, None, &folder.join("sync.key")).await?,
     })
 }
 
-async fn token(
+async fn key(
     admin: &Running,
     scope: Scope,
     first: Option<&str>,
     file: &Path,
 ) -> Result<String, String> {
     let kept = fs::read_to_string(file).unwrap_or_default();
-    if admin.app().actor(&kept).is_ok_and(|actor| actor.scope() == scope) {
+    if admin.app().actor(kept.trim()).await.is_ok() {
         return Ok(kept);
     }
     let text = match first {
@@ -57,10 +57,10 @@ async fn token(
 }
 
 async fn make(admin: &Running, scope: Scope) -> Result<String, String> {
-    let command = Command::CreateToken { scope, label: format!("demo, {scope}") };
+    let command = Command::CreateKey(NewKey::new(scope, format!("demo, {scope}")));
     let made = admin.app().execute(&Actor::local("demo"), command).await;
-    let token = made.map_err(|error| error.to_string())?.token;
-    token.map(|token| token.text).ok_or_else(|| "the admin made no token".into())
+    let key = made.map_err(|error| error.to_string())?.secret;
+    key.ok_or_else(|| "the admin made no key".into())
 }
 
 /// Makes the file anew: one that was there might be readable by others.

@@ -84,14 +84,14 @@ async fn demo(cli: Cli) -> Result<(), Failure> {
         is_usable(flag, address)?;
     }
     let admin = start_admin(&cli).await?;
-    let tokens = keep::tokens(&admin, &cli.data).await.map_err(Failure::Start)?;
+    let keys = keep::keys(&admin, &cli.data).await.map_err(Failure::Start)?;
     seed::seed(admin.app()).await.map_err(Failure::Start)?;
-    let sidecar = start_sidecar(&cli, &admin, tokens.sync).await?;
+    let sidecar = start_sidecar(&cli, &admin, keys.sync).await?;
     sidecar
         .wait_revision(admin.app().revision(), ARRIVAL_MAX)
         .await
         .map_err(|error| Failure::Start(error.to_string()))?;
-    print!("{}", Welcome::new(&admin, &sidecar, &tokens.admin));
+    print!("{}", Welcome::new(&admin, &sidecar, &keys.admin));
     told_to_stop().await;
     println!("Stopping.");
     sidecar.stop().await;

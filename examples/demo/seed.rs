@@ -22,7 +22,7 @@ pub(crate) async fn seed(app: &App) -> Result<(), String> {
             draft.add_ons.len(),
             draft.promotions.len(),
         );
-        execute(app, Command::ImportCatalog { draft, expected: Default::default() }).await?;
+        execute(app, Command::ImportAll { draft, tenants: Default::default() }).await?;
     }
     if app.pin().tenant_count() == 0 {
         println!("Adding {TENANTS} clinics in 12 countries.");

@@ -12,11 +12,7 @@ use entitlements_core::{TenantKey, Timestamp};
 use super::{App, Error};
 use crate::{
     store::Note,
-    workflow::{
-        IdempotencyKey, Key, Kind, ObjectId, Origin, Permission,
-        key,
-        permission,
-    },
+    workflow::{IdempotencyKey, Key, Kind, ObjectId, Origin, Permission, key, permission},
 };
 
 /// What something takes.
@@ -221,7 +217,8 @@ impl App {
     fn note_use(&self, id: &str, at: Timestamp) {
         let (app, key) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
-            if let Err(error) = app.store().note(vec![Note::Seen { topic: KEY_USED, key, at }]).await
+            if let Err(error) =
+                app.store().note(vec![Note::Seen { topic: KEY_USED, key, at }]).await
             {
                 tracing::debug!(%error, "the use of a key was not noted");
             }

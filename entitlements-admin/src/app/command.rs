@@ -92,6 +92,11 @@ pub enum Command {
         /// What it must replace.
         expected: Expected,
     },
+    /// Note that versions before a commit may be gone.
+    NoteHistory {
+        /// The commit.
+        pruned_before: Revision,
+    },
     /// Make a service key.
     CreateKey(NewKey),
     /// Make a service key useless.
@@ -138,6 +143,7 @@ impl Command {
             Self::ActOnDraft { act, .. } => act_code(act),
             Self::SetApproval { .. } => "set_approval",
             Self::SetRetention { .. } => "set_retention",
+            Self::NoteHistory { .. } => "prune_history",
             Self::CreateKey(_) => "create_key",
             Self::RevokeKey { .. } => "revoke_key",
         }
@@ -153,7 +159,9 @@ impl Command {
             }
             Self::CreateDraft { .. } | Self::EditDraft { .. } => Permission::EditDrafts,
             Self::ActOnDraft { act, .. } => act_needs(act),
-            Self::SetApproval { .. } | Self::SetRetention { .. } => Permission::ManageSettings,
+            Self::SetApproval { .. } | Self::SetRetention { .. } | Self::NoteHistory { .. } => {
+                Permission::ManageSettings
+            }
             Self::CreateKey(_) | Self::RevokeKey { .. } => Permission::ManageKeys,
         }
     }

@@ -103,15 +103,21 @@ impl App {
             })?;
             Ok(rows)
         };
-        let kept = |row: Listed| {
-            let record: DraftRecord = parsed("draft", &row.key, &row.stored.json)?;
-            Ok(KeptDraft { id: row.key, record, revision: row.stored.revision })
-        };
-        let all = self.store().read(read).await?.into_iter().map(kept);
+        let all = self.store().read(read).await?.into_iter().map(kept_draft);
         let wanted = |kept: &KeptDraft| {
             stages.is_empty() || stages.iter().any(|stage| stage.code() == kept.record.stage)
         };
         all.filter(|kept| kept.as_ref().map_or(true, wanted)).collect()
+    }
+
+    /// The drafts whose time to be published has come.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub(crate) async fn drafts_due(&self) -> Result<Vec<KeptDraft>, Error> {
+        let now = self.now();
+        let due = self.store().read(move |store| store.due(Kind::Draft, now)).await?;
+        due.into_iter().map(kept_draft).collect()
     }
 
     /// The rule for approvals that is in force.
@@ -291,7 +297,13 @@ impl App {
         effect: Effect,
     ) -> Result<Context<'c>, Error> {
         let may_break_glass = call.actor.may(Permission::BreakGlass).is_ok();
-        Ok(Context { now: self.now(), actor, may_break_glass, policy: self.policy().await?, effect })
+        Ok(Context {
+            now: self.now(),
+            actor,
+            may_break_glass,
+            policy: self.policy().await?,
+            effect,
+        })
     }
 }
 
@@ -306,6 +318,11 @@ pub(super) const fn act_needs(act: &Act) -> Permission {
         }
         Act::BreakGlass { .. } => Permission::BreakGlass,
     }
+}
+
+fn kept_draft(row: Listed) -> Result<KeptDraft, Error> {
+    let record: DraftRecord = parsed("draft", &row.key, &row.stored.json)?;
+    Ok(KeptDraft { id: row.key, record, revision: row.stored.revision })
 }
 
 fn looks_at_the_effect(act: &Act) -> bool {

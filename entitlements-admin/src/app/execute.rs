@@ -8,7 +8,9 @@ use super::{App, Call, Command, Error, Expected, NewKey, Outcome};
 use crate::{
     ids,
     store::{CommitError, Committed, Conflict, Stored},
-    workflow::{self, Answer, Changeset, Key, Kind, ObjectId, Origin, key},
+    workflow::{
+        self, Answer, Changeset, Key, Kind, ObjectId, Origin, key, settings::HistorySetting,
+    },
 };
 
 /// How often a command is decided anew because something else was committed in between.
@@ -130,6 +132,10 @@ impl App {
             }
             Work::Other(Command::SetRetention { setting, expected }) => {
                 self.decide_setting(origin, setting, *expected).await
+            }
+            Work::Other(Command::NoteHistory { pruned_before }) => {
+                let setting = HistorySetting { pruned_before: *pruned_before };
+                self.decide_setting(origin, &setting, Expected::Any).await
             }
             Work::Other(Command::CreateKey(wanted)) => self.decide_key(call, origin, wanted),
             Work::Other(Command::RevokeKey { id }) => self.decide_revoke(origin, id).await,

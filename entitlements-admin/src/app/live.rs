@@ -5,9 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use entitlements_core::{
-    Catalog, Draft, Entitlements, Pin, Revision, Snapshot, Tenant, TenantKey,
-};
+use entitlements_core::{Catalog, Draft, Entitlements, Pin, Revision, Snapshot, Tenant, TenantKey};
 use tokio::sync::watch;
 
 use super::Error;
@@ -128,7 +126,8 @@ impl Live {
 
 /// A catalog as it is kept. It was checked before it was.
 pub(super) fn checked_catalog(json: &str) -> Result<Arc<Catalog>, ReadError> {
-    let draft: Draft = serde_json::from_str(json).map_err(|error| corrupt("the catalog", &error))?;
+    let draft: Draft =
+        serde_json::from_str(json).map_err(|error| corrupt("the catalog", &error))?;
     Catalog::new(draft).map(Arc::new).map_err(|errors| corrupt("the catalog", &errors))
 }
 

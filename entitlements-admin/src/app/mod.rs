@@ -41,7 +41,7 @@ use crate::{
     clock::Clock,
     keys::Keys,
     metrics::Metrics,
-    store::{Listed, Store, Stored},
+    store::{Listed, Note, Store, Stored},
     workflow::{Key, Kind, ObjectId, doors},
 };
 
@@ -256,6 +256,36 @@ impl App {
             Ok(open)
         };
         Ok(self.store().read(read).await?)
+    }
+
+    /// Where to wait for the next commit.
+    pub(crate) fn revisions(&self) -> watch::Receiver<Revision> {
+        self.live().revisions()
+    }
+
+    /// When a reconciler must look at something next.
+    pub(crate) async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(self.store().read(|store| store.next_due()).await?)
+    }
+
+    /// Takes or keeps the right to do something alone until an instant.
+    pub(crate) async fn lease(
+        &self,
+        name: &'static str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, Error> {
+        Ok(self.store().lease(name, holder.into(), now, until).await?)
+    }
+
+    pub(crate) async fn keep_notes(&self, notes: Vec<Note>) -> Result<(), Error> {
+        Ok(self.store().note(notes).await?)
+    }
+
+    /// Returns once the application goes down.
+    pub(crate) async fn told_to_stop(&self) {
+        drop(self.stopping().wait_for(|stopping| *stopping).await);
     }
 
     /// Takes up what another process committed.

@@ -6,12 +6,12 @@ use entitlements_core::{Catalog, Revision, Snapshot, Tenant, TenantKey, Timestam
 use moka::sync::Cache;
 
 use super::{
-    App, Error,
+    Actor, App, Command, Error,
     execute::apart,
     live::{checked_catalog, parsed_tenant},
 };
 use crate::{
-    store::{Past, ReadError, Reading, Version},
+    store::{Note, Past, ReadError, Reading, Version},
     workflow::{
         Kind, ObjectId,
         settings::{HistorySetting, Setting},
@@ -121,7 +121,9 @@ impl App {
             return Err(Error::NotFound(format!("`{at}` is yet to come: ask with `at` instead")));
         }
         if revision > last {
-            return Err(Error::NotFound(format!("there is no revision {revision}: {last} is the last")));
+            return Err(Error::NotFound(format!(
+                "there is no revision {revision}: {last} is the last"
+            )));
         }
         if revision < kept_from {
             return Err(Error::NotFound(format!(
@@ -129,6 +131,23 @@ impl App {
             )));
         }
         Ok(revision)
+    }
+
+    /// Lets go of versions that were replaced at an instant or before it. What was in force then
+    /// stays, and so does every row of the audit.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(crate) async fn prune_history(&self, horizon: Timestamp) -> Result<(), Error> {
+        let read = move |store: &Reading<'_>| Ok((store.revision_at(horizon)?, pruned_before(store)?));
+        let (before, kept_from) = self.store().read(read).await?;
+        if before <= kept_from {
+            return Ok(());
+        }
+        // First the word that they may be gone, then they go: the audit is never found broken.
+        let command = Command::NoteHistory { pruned_before: before };
+        self.execute(&Actor::local("retention"), command).await?;
+        Ok(self.store().note(vec![Note::PruneVersions { before }]).await?)
     }
 
     /// At most `limit` versions of an object before a commit, the newest first.
@@ -146,7 +165,11 @@ impl App {
 }
 
 impl PastCatalogs {
-    fn compiled(&self, version: Option<Version>, now: Timestamp) -> Result<Arc<Snapshot>, ReadError> {
+    fn compiled(
+        &self,
+        version: Option<Version>,
+        now: Timestamp,
+    ) -> Result<Arc<Snapshot>, ReadError> {
         let (revision, json) = match version {
             Some(Version { revision, json }) => (revision, json),
             None => (Revision(0), None),

@@ -3,7 +3,7 @@
 use entitlements_core::Revision;
 
 use super::{App, Error, Expected, execute::Decided, parsed};
-use crate::workflow::{Kind, ObjectId, Origin, Record, Write, settings::Setting};
+use crate::workflow::{Kind, ObjectId, Origin, Record, Write, settings::{RetentionSetting, Setting}};
 
 impl App {
     /// A setting, and the revision of its last change; as it is without one where nobody set it.
@@ -16,6 +16,14 @@ impl App {
             None => Ok((S::default(), None)),
             Some(row) => Ok((parsed("setting", S::NAME, &row.json)?, Some(row.revision))),
         }
+    }
+
+    /// How long the past is kept.
+    ///
+    /// # Errors
+    /// As [`App::setting`].
+    pub async fn retention(&self) -> Result<RetentionSetting, Error> {
+        Ok(self.setting::<RetentionSetting>().await?.0)
     }
 
     pub(super) async fn decide_setting<S: Setting>(

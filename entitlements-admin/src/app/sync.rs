@@ -7,7 +7,7 @@ use entitlements_core::{
     Revision, Timestamp,
     signed::{Hash, Header, SigningKey, Trust, seal_heartbeat, seal_keys, seal_snapshot},
 };
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 use super::{App, Error};
 use crate::keys::Keys;
@@ -198,7 +198,6 @@ impl App {
     /// As [`App::publication`].
     pub async fn change(&self, basis: Option<Basis>, wait: Duration) -> Result<Change, Error> {
         let mut revisions = self.live().revisions();
-        let mut stopping = self.stopping();
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
@@ -211,7 +210,7 @@ impl App {
             let over = tokio::select! {
                 committed = revisions.changed() => committed.is_err(),
                 () = &mut deadline => true,
-                () = told(&mut stopping) => true,
+                () = self.told_to_stop() => true,
             };
             if over {
                 return self.heartbeat_or_newer(&current.basis).await;
@@ -229,11 +228,6 @@ impl App {
         let header = publisher.header(basis.revision, now);
         Ok(Change::None(seal_heartbeat(&publisher.keys.publisher, &header, &basis.hash).into()))
     }
-}
-
-/// Returns once the application is told to stop.
-async fn told(stopping: &mut watch::Receiver<bool>) {
-    drop(stopping.wait_for(|stopping| *stopping).await);
 }
 
 #[cfg(test)]

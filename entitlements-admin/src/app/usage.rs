@@ -52,9 +52,9 @@ impl App {
         let key = tenant.to_string();
         let rows = self.store().read(move |store| store.usage_of(&key)).await?;
         let used = |(feature, amount, at): (String, u64, Timestamp)| {
-            let feature = feature.parse().map_err(|error| {
-                Error::Unavailable(format!("the usage of `{tenant}`: {error}"))
-            })?;
+            let feature = feature
+                .parse()
+                .map_err(|error| Error::Unavailable(format!("the usage of `{tenant}`: {error}")))?;
             Ok(Used { tenant: tenant.clone(), feature, amount, at })
         };
         rows.into_iter().map(used).collect()

@@ -201,7 +201,15 @@ fn each(
 }
 
 const CSV: [&str; 10] = [
-    "revision", "at", "actor", "principal", "address", "command", "subject", "reason", "request",
+    "revision",
+    "at",
+    "actor",
+    "principal",
+    "address",
+    "command",
+    "subject",
+    "reason",
+    "request",
     "objects",
 ];
 

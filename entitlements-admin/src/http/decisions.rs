@@ -5,8 +5,7 @@ use axum::{
     http::StatusCode,
 };
 use entitlements_core::{
-    Direction, Explanation, Revision, Tenant, Timestamp,
-    document::DecisionText,
+    Direction, Explanation, Revision, Tenant, Timestamp, document::DecisionText,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -177,11 +177,6 @@ impl Endpoint {
         self
     }
 
-    pub(super) fn status(mut self, status: u16) -> Self {
-        self.doc.status = status;
-        self
-    }
-
     pub(super) fn versioned(mut self) -> Self {
         self.doc.is_versioned = true;
         self

@@ -137,7 +137,8 @@ pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
         (Some(tag), None) => tag
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
-            .and_then(|number| number.parse().ok())
+            // A draft's tag also says what it was laid over.
+            .and_then(|tag| tag.split('.').next()?.parse().ok())
             .map(|number| Expected::At(Revision(number)))
             .ok_or_else(|| refuse(&format!("`If-Match: {tag}` names no revision"))),
         (_, Some(_)) => Err(refuse("`If-None-Match` takes only `*` with a change")),

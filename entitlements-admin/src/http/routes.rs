@@ -130,11 +130,17 @@ fn draft_routes() -> Vec<Endpoint> {
             .answers::<Committed<'_>>()
             .versioned()
             .large(),
-        endpoint(Put, object, edit, "Make or replace an object, such as `plans.pro`", drafts::put_object)
-            .query::<drafts::Resolving>()
-            .body::<Value>()
-            .answers::<Committed<'_>>()
-            .versioned(),
+        endpoint(
+            Put,
+            object,
+            edit,
+            "Make or replace an object, such as `plans.pro`",
+            drafts::put_object,
+        )
+        .query::<drafts::Resolving>()
+        .body::<Value>()
+        .answers::<Committed<'_>>()
+        .versioned(),
         endpoint(
             Delete,
             object,
@@ -176,16 +182,40 @@ fn draft_routes() -> Vec<Endpoint> {
     let act = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned().large();
     all.extend(
         [
-            endpoint(Post, "/v1/drafts/{id}/submit", edit, "Ask others to look at it", drafts::submit),
-            endpoint(Post, "/v1/drafts/{id}/withdraw", edit, "Take it back to work on it", drafts::withdraw),
+            endpoint(
+                Post,
+                "/v1/drafts/{id}/submit",
+                edit,
+                "Ask others to look at it",
+                drafts::submit,
+            ),
+            endpoint(
+                Post,
+                "/v1/drafts/{id}/withdraw",
+                edit,
+                "Take it back to work on it",
+                drafts::withdraw,
+            ),
             endpoint(Post, "/v1/drafts/{id}/discard", edit, "Give it up", drafts::discard),
             endpoint(Post, "/v1/drafts/{id}/approve", vote, "Vote for it", drafts::approve)
                 .body::<drafts::Approval>(),
             endpoint(Post, "/v1/drafts/{id}/reject", vote, "Ask for changes", drafts::reject)
                 .body::<drafts::Rejection>(),
-            endpoint(Post, "/v1/drafts/{id}/publish", publish, "Make it the catalog", drafts::publish),
-            endpoint(Post, "/v1/drafts/{id}/schedule", publish, "Have it published later", drafts::schedule)
-                .body::<drafts::Schedule>(),
+            endpoint(
+                Post,
+                "/v1/drafts/{id}/publish",
+                publish,
+                "Make it the catalog",
+                drafts::publish,
+            ),
+            endpoint(
+                Post,
+                "/v1/drafts/{id}/schedule",
+                publish,
+                "Have it published later",
+                drafts::schedule,
+            )
+            .body::<drafts::Schedule>(),
             endpoint(
                 Post,
                 "/v1/drafts/{id}/unschedule",
@@ -289,9 +319,15 @@ fn people_routes() -> Vec<Endpoint> {
             .makes::<keys::Made>(),
         endpoint(Delete, "/v1/keys/{id}", keys, "Make a service key useless", keys::revoke)
             .answers::<Committed<'_>>(),
-        endpoint(Get, approval, read, "When changes of the catalog need approval", settings::approval)
-            .answers::<ApprovalSetting>()
-            .versioned(),
+        endpoint(
+            Get,
+            approval,
+            read,
+            "When changes of the catalog need approval",
+            settings::approval,
+        )
+        .answers::<ApprovalSetting>()
+        .versioned(),
         endpoint(Put, approval, set, "Say when changes need approval", settings::put_approval)
             .body::<ApprovalSetting>()
             .answers::<Committed<'_>>()
@@ -310,9 +346,15 @@ fn people_routes() -> Vec<Endpoint> {
             .query::<audit::Export>()
             .answers_with("application/jsonl")
             .large(),
-        endpoint(Get, "/v1/audit/verify", audit, "Walk the hash chain from its start", audit::verify)
-            .answers::<audit::Verdict>()
-            .large(),
+        endpoint(
+            Get,
+            "/v1/audit/verify",
+            audit,
+            "Walk the hash chain from its start",
+            audit::verify,
+        )
+        .answers::<audit::Verdict>()
+        .large(),
         endpoint(
             Get,
             "/v1/audit/{revision}",
@@ -330,10 +372,16 @@ fn other_routes() -> Vec<Endpoint> {
     vec![
         endpoint(Get, "/sync/v1/keys", follow, "Who may publish, signed", sync::keys)
             .answers_with(bytes),
-        endpoint(Get, "/sync/v1/snapshot", follow, "The snapshot of the last commit", sync::snapshot)
-            .answers_with(bytes)
-            .versioned()
-            .large(),
+        endpoint(
+            Get,
+            "/sync/v1/snapshot",
+            follow,
+            "The snapshot of the last commit",
+            sync::snapshot,
+        )
+        .answers_with(bytes)
+        .versioned()
+        .large(),
         endpoint(
             Get,
             "/sync/v1/changes",
@@ -359,8 +407,14 @@ fn other_routes() -> Vec<Endpoint> {
             .answers_with("text/plain"),
         endpoint(Get, "/readyz", Public, "Does the process take changes?", ops::ready)
             .answers_with("text/plain"),
-        endpoint(Get, "/metrics", Needs(P::ReadMetrics), "The figures of the process", ops::metrics)
-            .answers_with("application/openmetrics-text"),
+        endpoint(
+            Get,
+            "/metrics",
+            Needs(P::ReadMetrics),
+            "The figures of the process",
+            ops::metrics,
+        )
+        .answers_with("application/openmetrics-text"),
     ]
 }
 

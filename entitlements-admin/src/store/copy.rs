@@ -5,8 +5,7 @@ use std::{fs, io, path::Path};
 use entitlements_core::Timestamp;
 
 use super::{
-    Database, OpenError, SqlError,
-    migrate,
+    Database, OpenError, SqlError, migrate,
     session::{Cell, Mode, Row, Session, Value, values},
     sql,
     sqlite::Sqlite,

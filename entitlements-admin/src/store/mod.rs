@@ -367,6 +367,14 @@ impl Drop for Store {
     }
 }
 
+/// Brings a database to the schema of this version, and says how many steps that took.
+///
+/// # Errors
+/// Where it cannot be used, or was written by a newer version.
+pub fn migrate(database: &Database, at: Timestamp) -> Result<usize, OpenError> {
+    Ok(migrate::migrate(&mut *database.open()?, at)?)
+}
+
 // What these locks guard is whole between any two statements: a panic elsewhere cannot break it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

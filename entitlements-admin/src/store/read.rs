@@ -189,13 +189,14 @@ impl<'s> Reading<'s> {
         mut each: impl FnMut(Listed) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut refused = None;
-        let walked = self.0.borrow_mut().each(sql::OBJECT_ALL, values![kind.code()], &mut |mut row| {
-            listed(&mut row)?.and_then(&mut each).map_err(|error| {
-                let text = error.to_string();
-                refused = Some(error);
-                SqlError::Odd(text)
-            })
-        });
+        let walked =
+            self.0.borrow_mut().each(sql::OBJECT_ALL, values![kind.code()], &mut |mut row| {
+                listed(&mut row)?.and_then(&mut each).map_err(|error| {
+                    let text = error.to_string();
+                    refused = Some(error);
+                    SqlError::Odd(text)
+                })
+            });
         match refused {
             Some(error) => Err(error),
             None => Ok(walked?),
@@ -434,7 +435,8 @@ impl<'s> Reading<'s> {
     /// # Errors
     /// As [`Reading::revision`].
     pub fn checkpoint(&self) -> Result<Option<(Revision, Vec<u8>)>, ReadError> {
-        let found = self.first(sql::CHECKPOINT_LAST, &[], |row| Ok((row.integer()?, row.bytes()?)))?;
+        let found =
+            self.first(sql::CHECKPOINT_LAST, &[], |row| Ok((row.integer()?, row.bytes()?)))?;
         found.map(|(number, envelope)| Ok((revision(number)?, envelope))).transpose()
     }
 
@@ -472,8 +474,7 @@ pub(super) fn repeated(
     if fingerprint != wanted.fingerprint {
         return Ok(Some(Err(())));
     }
-    let answer =
-        serde_json::from_str(&answer).map_err(|error| corrupt("an answer", &error))?;
+    let answer = serde_json::from_str(&answer).map_err(|error| corrupt("an answer", &error))?;
     Ok(Some(Ok((revision(number)?, answer))))
 }
 

@@ -55,7 +55,6 @@ statements! {
                                      AND version.revision = object.revision
                     WHERE version.json IS NULL OR version.json <> object.json
                     ORDER BY object.kind, object.key LIMIT 1";
-    VERSION_KEYS = "SELECT DISTINCT key FROM version WHERE kind = $1 ORDER BY key";
     // The newest version at or before the horizon is what was in force at the horizon: it stays.
     VERSION_PRUNE = "DELETE FROM version WHERE revision < $1 AND EXISTS
                      (SELECT 1 FROM version AS later

@@ -33,9 +33,8 @@ pub(super) fn verify(
             Err(Stop::Sql(error)) => return Err(error.into()),
         }
     }
-    let stray = session.first(sql::OBJECT_STRAY, &[], |row| {
-        Ok((row.text()?, row.text()?, row.integer()?))
-    })?;
+    let stray = session
+        .first(sql::OBJECT_STRAY, &[], |row| Ok((row.text()?, row.text()?, row.integer()?)))?;
     if let Some((kind, key, revision)) = stray {
         let revision = Revision(u64::try_from(revision).unwrap_or(0));
         let why = format!("`{kind}:{key}` is not what was written");

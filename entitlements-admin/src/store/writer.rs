@@ -9,9 +9,7 @@ use super::{
     session::{Mode, Session, SqlError, values},
     sql,
 };
-use crate::workflow::{
-    Changeset, IdempotencyKey, ObjectId, Origin, SessionChange, Write, doors,
-};
+use crate::workflow::{Changeset, IdempotencyKey, ObjectId, Origin, SessionChange, Write, doors};
 
 /// What became of one changeset.
 pub(super) type Committing = Result<Committed, CommitError>;
@@ -46,7 +44,11 @@ fn commit_group(
         }
         // One that was done before gives back the revision that it drew.
         let is_new = result.as_ref().is_ok_and(|done| !done.repeated);
-        session.batch(if is_new { "RELEASE SAVEPOINT one" } else { "ROLLBACK TO SAVEPOINT one" })?;
+        session.batch(if is_new {
+            "RELEASE SAVEPOINT one"
+        } else {
+            "ROLLBACK TO SAVEPOINT one"
+        })?;
         results.push(result);
     }
     session.announce()?;
@@ -141,8 +143,7 @@ fn put(
     let hash = |json: &String| audit::document_hash(json);
     Ok(AuditChange {
         object: id.to_string(),
-        before: before
-            .map(|row| VersionHash { revision: row.revision, hash: hash(&row.json) }),
+        before: before.map(|row| VersionHash { revision: row.revision, hash: hash(&row.json) }),
         after: json.map(hash),
     })
 }

@@ -9,6 +9,7 @@ pub mod people;
 pub mod permission;
 pub mod publication;
 pub mod settings;
+pub mod sign_in;
 pub mod tenants;
 
 use entitlements_core::Problem;

@@ -120,17 +120,11 @@ pub const fn of_role(role: Role) -> &'static [Permission] {
             P::ManageSettings,
             P::ReadMetrics,
         ],
-        Role::CatalogEditor => {
-            &[P::ReadCatalog, P::EditDrafts, P::PublishCatalog, P::ReadTenants]
-        }
+        Role::CatalogEditor => &[P::ReadCatalog, P::EditDrafts, P::PublishCatalog, P::ReadTenants],
         Role::Approver => &[P::ReadCatalog, P::ApproveDrafts, P::PublishCatalog, P::ReadTenants],
-        Role::Operator => &[
-            P::ReadCatalog,
-            P::ReadTenants,
-            P::WriteTenants,
-            P::WriteUsage,
-            P::ReadMetrics,
-        ],
+        Role::Operator => {
+            &[P::ReadCatalog, P::ReadTenants, P::WriteTenants, P::WriteUsage, P::ReadMetrics]
+        }
         Role::Analyst => &[P::ReadCatalog, P::ReadTenants, P::ReadMetrics],
         Role::Auditor => &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadMetrics],
     }

@@ -53,13 +53,17 @@ impl Setting for ApprovalSetting {
         if (1..=APPROVALS_MAX).contains(&self.approvals) {
             return Ok(());
         }
-        Err(format!("`approvals = {}` is not a number of people: use 1 to {APPROVALS_MAX}", self.approvals))
+        Err(format!(
+            "`approvals = {}` is not a number of people: use 1 to {APPROVALS_MAX}",
+            self.approvals
+        ))
     }
 }
 
 /// How long past versions are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[derive(schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionSetting {
     /// For how many days after they were replaced; for good where absent.

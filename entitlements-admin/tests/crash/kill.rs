@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::{
         Condvar, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,8 +18,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    postgres::skip::{tell, variable},
-    program::{Answer, CATALOG, DEADLINE, Program, Told, audit_verify, send},
+    postgres::{
+        database,
+        skip::{tell, variable},
+    },
+    program::{Answer, CATALOG, DEADLINE, Place, Program, Told, audit_verify, send},
     random::Random,
 };
 
@@ -37,15 +39,22 @@ const WRITES_BETWEEN_MAX: usize = 40;
 /// One start in so many is cut short.
 const STARTS_PER_CUT: usize = 8;
 
-/// Whether the control plane knows a request by its `Idempotency-Key`. Until it does, a write that
-/// is asked for again may be done twice.
-const KEYS_ARE_KEPT: bool = false;
-
 #[test]
 fn no_acknowledged_write_is_lost_or_doubled_by_kills() {
     let folder = TempDir::new().unwrap();
+    survives(Place { data: folder.path(), database: None }, "a file");
+}
+
+#[test]
+fn the_same_holds_on_postgres() {
+    let Some(database) = database() else { return };
+    let folder = TempDir::new().unwrap();
+    survives(Place { data: folder.path(), database: Some(&database) }, "PostgreSQL");
+}
+
+fn survives(store: Place<'_>, on: &str) {
     let kills = variable("ENTITLEMENTS_KILLS").map_or(KILLS, |text| text.parse().unwrap());
-    let (program, told) = first_start(folder.path());
+    let (program, told) = first_start(store);
     let door = Door::open(told.clone());
     let (acked, acks) = mpsc::channel();
     let (program, told, done) = thread::scope(|scope| {
@@ -54,39 +63,30 @@ fn no_acknowledged_write_is_lost_or_doubled_by_kills() {
             scope.spawn(move || work(client, door, &acked))
         };
         let clients: Vec<_> = (0..CLIENTS).map(client).collect();
-        let (program, told) = kill_often(program, &told, folder.path(), kills, &door, &acks);
+        let (program, told) = kill_often(program, &told, store, kills, &door, &acks);
         door.over.store(true, Ordering::Relaxed);
         let done: Vec<Done> =
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         (program, told, done)
     });
-    if KEYS_ARE_KEPT {
-        each_answer_is_kept(&told, &done);
-    }
+    each_answer_is_kept(&told, &done);
     let found = Found::ask(&told);
     program.stop();
-    let rows = audit_verify(folder.path()).expect("the audit is whole");
+    let rows = audit_verify(store).expect("the audit is whole");
     assert_eq!(rows, found.rows, "the audit that was verified is the one that was read");
 
     let faults = found.compare(&done);
     tell(&format!(
-        "kills: {kills} under {CLIENTS} clients, {} starts cut short; {} acknowledged writes, \
-         {} asked for again; {} lost, {} doubled{}; {rows} rows of audit are whole",
+        "kills on {on}: {kills} under {CLIENTS} clients, {} starts cut short; {} acknowledged \
+         writes, {} asked for again; {} lost, {} doubled; {rows} rows of audit are whole",
         door.cut_short.load(Ordering::Relaxed),
         done.len(),
         done.iter().filter(|done| done.tries > 1).count(),
         faults.lost.len(),
         faults.doubled.len(),
-        if KEYS_ARE_KEPT { "" } else { " (requests are not known by their keys yet)" },
     ));
     assert_eq!(faults.lost, [""; 0]);
-    if KEYS_ARE_KEPT {
-        assert_eq!(faults.doubled, BTreeSet::new());
-    } else {
-        let again: BTreeSet<&str> =
-            done.iter().filter(|done| done.tries > 1).map(|done| &*done.tenant).collect();
-        assert!(faults.doubled.iter().all(|(tenant, _)| again.contains(&**tenant)));
-    }
+    assert_eq!(faults.doubled, BTreeSet::new());
 }
 
 /// Where clients find the program, and learn that it moved.
@@ -135,8 +135,8 @@ struct Done {
     tries: usize,
 }
 
-fn first_start(data: &Path) -> (Program, Told) {
-    let program = Program::start(data, &[]);
+fn first_start(store: Place<'_>) -> (Program, Told) {
+    let program = Program::start(store, &[]);
     let told = program.told_token();
     let toml = [("content-type", "application/toml")];
     let answer = send(&told, "PUT", "/v1/catalog", &toml, CATALOG).unwrap();
@@ -148,7 +148,7 @@ fn first_start(data: &Path) -> (Program, Told) {
 fn kill_often(
     mut program: Program,
     told: &Told,
-    data: &Path,
+    store: Place<'_>,
     kills: usize,
     door: &Door,
     acks: &Receiver<()>,
@@ -165,7 +165,7 @@ fn kill_often(
             let _ = acks.recv_timeout(moment);
         }
         program.kill();
-        program = Program::start(data, &[]);
+        program = Program::start(store, &[]);
         let soon = Duration::from_micros(random.below(40_000) as u64);
         let cut = random.below(STARTS_PER_CUT) == 0;
         let place = program.told(if cut { soon } else { DEADLINE });
@@ -250,7 +250,7 @@ struct Faults {
 
 impl Found {
     fn ask(told: &Told) -> Self {
-        let audit = pages(told, "audit", "entries");
+        let audit = pages(told, "audit", "entries", "before");
         let mut writes: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
         for entry in audit.iter().filter(|entry| entry["command"] == "put_tenant") {
             let (_, tenant) = entry["subject"].as_str().unwrap().split_once(' ').unwrap();
@@ -264,7 +264,7 @@ impl Found {
             let revision = item["revision"].as_u64().unwrap();
             (text(&item["key"]), (revision, text(&item["tenant"]["name"])))
         };
-        let tenants = pages(told, "tenants", "tenants").into_iter().map(tenant).collect();
+        let tenants = pages(told, "tenants", "tenants", "after").into_iter().map(tenant).collect();
         Self { rows: audit.len() as u64, writes, tenants }
     }
 
@@ -292,20 +292,20 @@ impl Found {
     }
 }
 
-/// All pages of a list.
-fn pages(told: &Told, what: &str, field: &str) -> Vec<Value> {
-    let (mut found, mut after) = (Vec::new(), String::new());
+/// All pages of a list, each but the first asked for by what the one before it told.
+fn pages(told: &Told, what: &str, field: &str, cursor: &str) -> Vec<Value> {
+    let (mut found, mut place) = (Vec::new(), String::new());
     loop {
-        let path = format!("/v1/{what}?limit=200{after}");
+        let path = format!("/v1/{what}?limit=200{place}");
         let answer = send(told, "GET", &path, &[], "").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
         let page = answer.json();
         found.extend(page[field].as_array().unwrap().iter().cloned());
-        match &page["next"] {
+        place = match &page["next"] {
             Value::Null => return found,
-            Value::String(next) => after = format!("&after={next}"),
-            next => after = format!("&after={next}"),
-        }
+            Value::String(next) => format!("&{cursor}={next}"),
+            next => format!("&{cursor}={next}"),
+        };
     }
 }
 

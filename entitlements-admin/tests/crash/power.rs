@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     postgres::skip::{skip, tell, variable},
-    program::{CATALOG, DEADLINE, Program, Told, audit_verify, send},
+    program::{CATALOG, DEADLINE, Place, Program, Told, audit_verify, send},
     random::Random,
     recording::{Disk, Fate, Image, Op, Recording, commit_syncs},
 };
@@ -124,7 +124,7 @@ impl World {
             ("RECORDER_FOLDER", &self.data),
             ("RECORDER_LOG", &self.log),
         ];
-        Program::start(&self.data, &environment)
+        Program::start(Place { data: &self.data, database: None }, &environment)
     }
 
     fn import(&self, to: &Told) -> Ack {
@@ -271,7 +271,7 @@ fn cut_each(
 fn missing(image: &Image, acks: &[&Ack]) -> Result<usize, String> {
     let folder = TempDir::new().unwrap();
     image.write(folder.path());
-    let rows = audit_verify(folder.path())?;
+    let rows = audit_verify(Place { data: folder.path(), database: None })?;
     let tenants = tenants(&folder.path().join(DATABASE)).map_err(|e| e.to_string())?;
     let is_there = |ack: &Ack| {
         let tenant = ack.tenant.as_ref().is_none_or(|(tenant, name)| {
@@ -290,7 +290,8 @@ fn tenants(path: &Path) -> rusqlite::Result<BTreeMap<String, (u64, String)>> {
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     assert_eq!(sound, "ok");
-    let mut statement = database.prepare("SELECT key, revision, json FROM tenant")?;
+    let mut statement =
+        database.prepare("SELECT key, revision, json FROM object WHERE kind = 'tenant'")?;
     let rows = statement.query_map([], |row| {
         Ok((row.get(0)?, (row.get::<_, i64>(1)?.unsigned_abs(), row.get(2)?)))
     })?;

@@ -28,6 +28,21 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Where the control plane keeps what it knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'p> {
+    pub(crate) data: &'p Path,
+    /// A `PostgreSQL` database; absent for a file in the folder.
+    pub(crate) database: Option<&'p str>,
+}
+
+impl Place<'_> {
+    fn tell(self, command: &mut Command) {
+        command.arg("--data").arg(self.data);
+        command.args(self.database.iter().flat_map(|url| ["--database", url]));
+    }
+}
+
 /// A control plane in a process of its own, which is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
@@ -43,11 +58,10 @@ pub(crate) struct Told {
 }
 
 impl Program {
-    /// Starts it on a folder, with what else it should find in its environment.
-    pub(crate) fn start(data: &Path, environment: &[(&str, &Path)]) -> Self {
-        let data = data.to_str().unwrap();
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data", data];
-        let mut command = command(&arguments);
+    /// Starts it, with what else it should find in its environment.
+    pub(crate) fn start(store: Place<'_>, environment: &[(&str, &Path)]) -> Self {
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log", "error"]);
+        store.tell(&mut command);
         command.envs(environment.iter().copied()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -103,9 +117,10 @@ impl Drop for Program {
 }
 
 /// Lets the program walk the audit's chain, and gives the number of rows or what it complains of.
-pub(crate) fn audit_verify(data: &Path) -> Result<u64, String> {
-    let Output { status, stdout, stderr } =
-        command(&["audit", "verify", "--data"]).arg(data).output().unwrap();
+pub(crate) fn audit_verify(store: Place<'_>) -> Result<u64, String> {
+    let mut verify = command(&["audit", "verify"]);
+    store.tell(&mut verify);
+    let Output { status, stdout, stderr } = verify.output().unwrap();
     let [out, err] = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     if !status.success() {
         return Err(err);

@@ -5,6 +5,8 @@ mod api;
 #[cfg(test)]
 mod authz;
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod code;
 #[cfg(test)]
 mod limits;

@@ -11,9 +11,7 @@ use entitlements_admin::{
         AuditEntry, AuditFault, Chain, CommitError, Committed, Database, Note, Store, Verified,
         back_up, copy, restore,
     },
-    workflow::{
-        Changeset, IdempotencyKey, Key, Kind, ObjectId, Origin, Record, Scope, Write, key,
-    },
+    workflow::{Changeset, IdempotencyKey, Key, Kind, ObjectId, Origin, Record, Scope, Write, key},
 };
 use entitlements_core::{Revision, Timestamp};
 use rusqlite::Connection;
@@ -215,9 +213,11 @@ async fn two_processes_on_one_database_lose_nothing_and_see_each_other() {
     let place = Place { database: Database::Postgres(url), _folder: None };
     let (seen, heard) = tokio::sync::watch::channel(0);
     let one = Arc::new(place.open().await);
-    let other = place.open_and(move |revision| {
+    let other = place
+        .open_and(move |revision| {
             seen.send_replace(revision);
-        }).await;
+        })
+        .await;
     let other = Arc::new(other);
     committed(&one, changes(&[("counter", None, named("0"))])).await;
 

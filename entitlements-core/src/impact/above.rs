@@ -1,7 +1,5 @@
 //! Tenants that use more than they may after a change.
 
-use std::collections::BTreeMap;
-
 use super::{
     AboveLimit, Change, ImpactOptions, SampledUsage, Usage,
     compare::{Both, Comparison, Difference, RowPair},
@@ -12,7 +10,8 @@ use crate::{Direction, Limit, TenantView, Verdict};
 /// Counts tenants by the feature of which they use too much.
 #[derive(Default)]
 pub(super) struct Above<'s> {
-    counts: BTreeMap<u32, (u64, Smallest<'s>)>,
+    /// By the place of the feature.
+    counts: Vec<(u64, Smallest<'s>)>,
 }
 
 impl<'s> Above<'s> {
@@ -27,10 +26,13 @@ impl<'s> Above<'s> {
     ) {
         let Some(usage) = options.usage else { return };
         let less = |way| !matches!(way, Direction::Gained | Direction::Raised);
-        for difference in differences.iter().filter(|difference| less(difference.direction)) {
-            let change = comparison.change(tenant.key(), rows, difference.feature);
-            if change.and_then(|change| newly_above(change, usage)).is_some() {
-                let (tenants, sample) = self.counts.entry(difference.feature).or_default();
+        for Difference { feature, .. } in differences.iter().filter(|one| less(one.direction)) {
+            let change = comparison.change(tenant.key(), rows, *feature);
+            if change.and_then(|change| newly_above(change, usage)).is_none() {
+                continue;
+            }
+            self.counts.resize_with(comparison.feature_count(), Default::default);
+            if let Some((tenants, sample)) = self.counts.get_mut(*feature as usize) {
                 *tenants += 1;
                 sample.add(tenant.key(), options.sample_max);
             }
@@ -52,11 +54,12 @@ impl<'s> Above<'s> {
                 after: change.after.to_string(),
             })
         };
-        let counted = self.counts.into_iter().map(|(feature, (tenants, keys))| {
-            (feature, tenants, keys.iter().filter_map(|key| sampled(key, feature)).collect())
-        });
-        let counted: Vec<(u32, u64, Vec<SampledUsage>)> = counted.collect();
-        let named = counted.into_iter().filter_map(|(feature, tenants, sample)| {
+        let mut found = Vec::new();
+        for (feature, (tenants, keys)) in (0..).zip(self.counts).filter(|(_, one)| one.0 > 0) {
+            let sample = keys.iter().filter_map(|key| sampled(key, feature)).collect();
+            found.push((feature, tenants, sample));
+        }
+        let named = found.into_iter().filter_map(|(feature, tenants, sample)| {
             Some(AboveLimit { feature: comparison.feature(feature)?.clone(), tenants, sample })
         });
         named.collect()

@@ -358,7 +358,7 @@ fn differing<'c, K: Ord, V>(
     before.keys().chain(after.keys()).filter(is_other).collect()
 }
 
-fn keys<'c, K: Ord, V>(both: [&'c BTreeMap<K, V>; 2]) -> Vec<&'c K> {
+fn keys<K: Ord, V>(both: [&BTreeMap<K, V>; 2]) -> Vec<&K> {
     let all: BTreeSet<&K> = both.into_iter().flat_map(BTreeMap::keys).collect();
     all.into_iter().collect()
 }

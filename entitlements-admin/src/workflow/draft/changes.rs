@@ -78,12 +78,7 @@ pub fn differences(before: Option<&Value>, after: Option<&Value>) -> Vec<FieldCh
     found
 }
 
-fn leaves(
-    path: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
-    found: &mut Vec<FieldChange>,
-) {
+fn leaves(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<FieldChange>) {
     if before == after {
         return;
     }

@@ -1,0 +1,73 @@
+//! Reconcilers: what is to be done when its time comes, without anybody asking.
+//!
+//! Each looks at what is there and does what is due. They take no input and may run at any time, as
+//! often as one likes. Where several control planes share a database, a lease lets one of them work.
+
+mod publisher;
+mod retention;
+
+use std::time::Duration;
+
+use entitlements_core::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Error};
+
+/// How long to wait when nothing is known to be due.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long to wait when something that is due was not done.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a lease holds. Who has it takes it again well before.
+const LEASE: Duration = Duration::from_secs(90);
+/// After how many rows of audit a checkpoint is signed and kept.
+const CHECKPOINT_ROWS: u64 = 256;
+
+/// Works until the application stops.
+pub(crate) fn start(app: App, holder: String) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut revisions = app.revisions();
+        loop {
+            revisions.mark_unchanged();
+            if let Err(error) = run(&app, &holder).await {
+                tracing::warn!(%error, "a reconciler failed, and will try again");
+            }
+            let pause = until_due(&app).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // What was committed may be due sooner.
+                _ = revisions.changed() => {}
+                () = app.told_to_stop() => return,
+            }
+        }
+    })
+}
+
+/// Does once whatever is due, where no other process does.
+///
+/// # Errors
+/// Where the store fails. What was done by then is done.
+pub async fn run(app: &App, holder: &str) -> Result<(), Error> {
+    let now = app.now();
+    let until = Timestamp::from_micros(now.as_micros().saturating_add(micros(LEASE)));
+    if !app.lease("reconcilers", holder, now, until).await? {
+        return Ok(());
+    }
+    publisher::run(app).await?;
+    retention::run(app).await?;
+    app.keep_checkpoint(CHECKPOINT_ROWS).await
+}
+
+async fn until_due(app: &App) -> Duration {
+    let now = app.now();
+    match app.next_due().await {
+        Ok(Some(due)) if due > now => due.since(now).min(PAUSE),
+        // It was not done although it is due: another process does it, or it failed.
+        Ok(Some(_)) => RETRY,
+        // Where the store cannot be read, later is soon enough.
+        Ok(None) | Err(_) => PAUSE,
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

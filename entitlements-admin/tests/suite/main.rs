@@ -7,6 +7,8 @@ mod authz;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod code;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 #[path = "../support/postgres.rs"]

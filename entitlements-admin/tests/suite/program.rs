@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::support::{CATALOG, Client, DEADLINE};
 
-fn program(arguments: &[&str]) -> Command {
+pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_entitlements-admin"));
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command

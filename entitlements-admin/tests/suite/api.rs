@@ -59,6 +59,7 @@ async fn a_wrong_catalog_is_refused_with_all_its_problems() {
 #[tokio::test]
 async fn a_catalog_that_leaves_tenants_behind_is_imported_with_warnings() {
     let world = World::with_acme().await;
+    world.admin.without_approval().await;
     let smaller =
         r#"{"features":{"sso":{"kind":"switch"}},"plans":{"basic":{"grants":{"sso":true}}}}"#;
     let answer = world.admin.put("/v1/catalog", smaller).await;
@@ -156,6 +157,7 @@ async fn many_tenants_are_one_commit_and_a_list_pages_through_them() {
 #[tokio::test]
 async fn a_change_is_in_the_next_answer() {
     let world = World::with_acme().await;
+    world.admin.without_approval().await;
     let check = async |feature: &str| {
         world.admin.get(&format!("/v1/tenants/acme/features/{feature}")).await.json()
     };

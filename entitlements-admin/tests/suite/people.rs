@@ -328,7 +328,7 @@ async fn links_are_for_once_and_passwords_must_be_good() {
         let body = json!({ "link": link, "password": password }).to_string();
         nobody.post("/v1/password", &body).await
     };
-    for weak in ["short", "iloveyou1234", "i am ada really"] {
+    for weak in ["short", "iloveyou1234", "entitlements1"] {
         let refused = set(&made["link"], weak).await;
         if refused.status == 200 {
             panic!("{weak} was taken");

@@ -39,8 +39,13 @@ pub(super) struct Effect<'p>(pub(super) &'p Preview);
 impl Display for Effect<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Preview { instants, cut_off, .. } = self.0;
-        for (place, PreviewInstant { events, impact }) in instants.iter().enumerate() {
-            if place == 0 {
+        let mut last: Option<&Impact> = None;
+        for PreviewInstant { events, impact } in instants {
+            // What comes later is told where it is not what was told before.
+            if last.is_some_and(|last| Impact { at: last.at, ..impact.clone() } == *last) {
+                continue;
+            }
+            if last.is_none() {
                 writeln!(f, "At once:")?;
             } else {
                 let events: Vec<_> = events
@@ -50,6 +55,7 @@ impl Display for Effect<'_> {
                 writeln!(f, "From {}, when {}:", impact.at, events.join(", "))?;
             }
             effect(f, impact)?;
+            last = Some(impact);
         }
         if *cut_off {
             writeln!(f, "There are later instants that were not looked at.")?;

@@ -194,6 +194,15 @@ async fn a_plan_against_files_tells_the_change_and_whom_it_touches() {
     assert_eq!(plan["changes"][0]["path"], "plans.pro.grants.seats");
     assert_eq!(plan["impact"]["instants"][0]["impact"]["all"]["features"]["seats"]["lowered"], 1);
 
+    // Later instants are told where they bring something else.
+    let later = "[[plans.pro.versions]]\nfrom = 2026-06-01T00:00:00Z\n\
+                 existing_from = 2026-07-01T00:00:00Z\ngrants = { seats = 30 }\n";
+    files.write("new/all.toml", &format!("{FEATURES}{PLANS}{later}"));
+    let told = files.run(&format!("plan new --against old --tenants tenants.toml {at}")).await;
+    let told = told.is(2, "From 2026-07-01T00:00:00Z, when plan:pro has a version for existing");
+    assert!(told.out.contains("At once:\n  0 of 1 tenants"), "{told:?}");
+    assert!(!told.out.contains("From 2026-06-01"), "it is the same as before: {told:?}");
+
     files.write("new/all.toml", "[plans.pro]\nextends = \"x\"\n");
     files.run("plan new --against old").await.is(1, "new/all.toml:2: plans.pro.extends");
     files.run("plan old --against nothing").await.is(1, "`nothing`");

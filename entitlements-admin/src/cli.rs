@@ -6,7 +6,9 @@ use std::{fmt, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entitlements_admin::{
-    Config, ConfigError, StartError, config, http::SchemaDocument, workflow::Scope,
+    Config, ConfigError, StartError, config,
+    http::SchemaDocument,
+    workflow::{Scope, people::Role},
 };
 
 pub(crate) use self::catalog::{
@@ -60,6 +62,18 @@ Give `trust.pub` from the data folder to every sidecar. SIGINT or SIGTERM ends i
 While it runs, do the same over HTTP: POST /v1/keys."
     )]
     Key(KeyCommand),
+    /// Add, list or reset people who sign in, while the control plane is not running
+    #[command(
+        subcommand,
+        after_help = "Example:
+  entitlements-admin user create --email ada@example.com --name Ada --role super_admin
+
+It prints a link. Whoever has it sets a password with
+  curl -H 'Content-Type: application/json' -d '{\"link\":\"ent_…\",\"password\":\"…\"}' \\
+       http://127.0.0.1:7400/v1/password
+While it runs, do the same over HTTP: POST /v1/users."
+    )]
+    User(UserCommand),
     /// Look after the audit
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -132,6 +146,37 @@ pub(crate) enum KeyCommand {
     /// Make a key useless
     Revoke {
         /// Its id: the eight letters and digits after `ent_`
+        id: String,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add somebody, and print a link to set a password with, once
+    Create {
+        /// Their address, by which they sign in
+        #[arg(long)]
+        email: String,
+        /// What people call them
+        #[arg(long)]
+        name: String,
+        /// What they are here for: `super_admin`, `catalog_editor`, `approver`, `operator`,
+        /// `analyst` or `auditor`; may be given several times
+        #[arg(long = "role", required = true)]
+        roles: Vec<Role>,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// List people who sign in
+    List {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Print a new link for somebody; their password and their sessions open nothing any more
+    Reset {
+        /// Their id
         id: String,
         #[command(flatten)]
         folder: Folder,

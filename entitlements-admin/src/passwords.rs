@@ -45,7 +45,11 @@ impl Passwords {
     pub(crate) async fn fits(&self, password: String, kept: Option<String>) -> Result<bool, Error> {
         self.apart(move || match kept {
             Some(kept) => fits(&password, &kept),
-            None => fits(&password, of_nobody()) && false,
+            None => {
+                // Its word does not count, only the time that it takes.
+                fits(&password, of_nobody());
+                false
+            }
         })
         .await
     }

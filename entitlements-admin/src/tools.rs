@@ -3,15 +3,16 @@
 use std::{fs, future::Future, io, path::Path};
 
 use entitlements_admin::{
-    Admin, Config, audit_export,
-    app::{Actor, App, Command, Error, NewKey},
+    Admin, Config,
+    app::{Actor, App, Command, Error, NewKey, NewUser, Outcome},
+    audit_export,
     clock::Clock,
     http::SchemaDocument,
     store::{self, Database, Verified},
 };
 use entitlements_core::signed::PublicKey;
 
-use crate::cli::{AuditCommand, Failure, KeyCommand};
+use crate::cli::{AuditCommand, Failure, KeyCommand, UserCommand};
 
 /// Makes, lists or revokes service keys.
 pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
@@ -33,6 +34,32 @@ pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
             let command = Command::RevokeKey { id: id.clone() };
             with_app(&folder.config()?, async |app| app.execute(local(), command).await)?;
             println!("key {id} is revoked");
+        }
+    }
+    Ok(())
+}
+
+/// Adds, lists or resets people who sign in.
+pub(crate) fn user(command: UserCommand) -> Result<(), Failure> {
+    let link = |outcome: Outcome| outcome.secret.iter().for_each(|link| println!("{link}"));
+    match command {
+        UserCommand::Create { email, name, roles, folder } => {
+            let wanted = NewUser { email, name, roles: roles.into_iter().collect() };
+            let command = Command::CreateUser(wanted);
+            let made = async |app: App| app.execute(local(), command).await;
+            link(with_app(&folder.config()?, made)?);
+        }
+        UserCommand::List { folder } => {
+            for kept in with_app(&folder.config()?, async |app| app.users().await)? {
+                let roles: Vec<&str> = kept.user.roles.iter().map(|role| role.code()).collect();
+                let disabled = if kept.user.disabled { "  (disabled)" } else { "" };
+                println!("{}  {}  {}{disabled}", kept.id, kept.user.email, roles.join(","));
+            }
+        }
+        UserCommand::Reset { id, folder } => {
+            let command = Command::ResetUser { id };
+            let made = async |app: App| app.execute(local(), command).await;
+            link(with_app(&folder.config()?, made)?);
         }
     }
     Ok(())

@@ -237,7 +237,7 @@ impl App {
         laid: &Laid,
         record: &DraftRecord,
     ) -> Result<(), Error> {
-        let catalog = Record::of(&laid.merged.draft).map_err(not_json)?;
+        let catalog = Record::of(&laid.merged.draft).map_err(|error| not_json(&error))?;
         let replaced = Write { expected: laid.over, after: Some(catalog) };
         changes.writes.insert(ObjectId::catalog(), replaced);
         let Some(restored) = record.restores else { return Ok(()) };
@@ -348,7 +348,7 @@ fn write(
     record: &DraftRecord,
 ) -> Result<(), Error> {
     let due_at = record.publish_at;
-    let after = Record { due_at, ..Record::of(record).map_err(not_json)? };
+    let after = Record { due_at, ..Record::of(record).map_err(|error| not_json(&error))? };
     changes.writes.insert(ObjectId::new(Kind::Draft, id), Write { expected, after: Some(after) });
     Ok(())
 }
@@ -409,6 +409,6 @@ fn check_name(name: &str) -> Result<(), Error> {
     )))
 }
 
-fn not_json(error: serde_json::Error) -> Error {
+fn not_json(error: &serde_json::Error) -> Error {
     Error::Unavailable(format!("a document cannot be written: {error}"))
 }

@@ -7,7 +7,7 @@ use entitlements_core::{Catalog, Draft, Problem, Revision, Tenant, TenantKey};
 use super::{App, Call, Command, Error, Expected, NewKey, Outcome};
 use crate::{
     ids,
-    store::{CommitError, Committed, Conflict, Stored},
+    store::{CommitError, Committed, Conflict, Repeated, Stored},
     workflow::{
         self, Answer, Changeset, Key, Kind, ObjectId, Origin, key, settings::HistorySetting,
     },
@@ -79,10 +79,10 @@ impl App {
         let found = self.store().read(move |store| store.repeated(&actor, &wanted)).await?;
         match found {
             None => Ok(None),
-            Some(Ok((revision, answer))) => {
+            Some(Repeated::Same(revision, answer)) => {
                 Ok(Some(Committed { revision, answer, repeated: true }))
             }
-            Some(Err(())) => Err(CommitError::KeyReused(name).into()),
+            Some(Repeated::Other) => Err(CommitError::KeyReused(name).into()),
         }
     }
 

@@ -139,7 +139,8 @@ impl App {
     /// # Errors
     /// Where the store fails.
     pub(crate) async fn prune_history(&self, horizon: Timestamp) -> Result<(), Error> {
-        let read = move |store: &Reading<'_>| Ok((store.revision_at(horizon)?, pruned_before(store)?));
+        let read =
+            move |store: &Reading<'_>| Ok((store.revision_at(horizon)?, pruned_before(store)?));
         let (before, kept_from) = self.store().read(read).await?;
         if before <= kept_from {
             return Ok(());

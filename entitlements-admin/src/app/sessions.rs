@@ -12,8 +12,7 @@ use crate::{
     ids,
     store::{Note, Reading},
     workflow::{
-        Kind, ObjectId, Origin, SessionChange, SessionRow, key, permission,
-        people::User,
+        Kind, ObjectId, Origin, SessionChange, SessionRow, key, people::User, permission,
         sign_in::Failures,
     },
 };
@@ -183,8 +182,7 @@ impl App {
             let user = store.object(&ObjectId::new(Kind::User, session.user.as_str()))?;
             Ok(user.map(|user| (session, user)))
         };
-        let (session, stored) =
-            self.store().read(read).await?.ok_or(Error::Unauthenticated)?;
+        let (session, stored) = self.store().read(read).await?.ok_or(Error::Unauthenticated)?;
         let user: User = parsed("user", &session.user, &stored.json)?;
         let now = self.now();
         if user.disabled || !session.is_valid(now) {
@@ -216,7 +214,11 @@ impl App {
         Ok(changes.into())
     }
 
-    pub(super) fn decide_sign_out_own(&self, call: &Call, origin: Origin) -> Result<Decided, Error> {
+    pub(super) fn decide_sign_out_own(
+        &self,
+        call: &Call,
+        origin: Origin,
+    ) -> Result<Decided, Error> {
         let (user, _) = call.actor.own_session()?;
         let mut changes = origin.changeset(format!("sessions of {user}"));
         changes.sessions.push(SessionChange::CloseAll { user: user.into(), except: None });

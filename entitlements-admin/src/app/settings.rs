@@ -3,7 +3,10 @@
 use entitlements_core::Revision;
 
 use super::{App, Error, Expected, execute::Decided, parsed};
-use crate::workflow::{Kind, ObjectId, Origin, Record, Write, settings::{RetentionSetting, Setting}};
+use crate::workflow::{
+    Kind, ObjectId, Origin, Record, Write,
+    settings::{RetentionSetting, Setting},
+};
 
 impl App {
     /// A setting, and the revision of its last change; as it is without one where nobody set it.

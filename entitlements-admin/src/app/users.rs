@@ -204,9 +204,9 @@ impl App {
         let user: User = parsed("user", &id, &stored.json)?;
         let kept = credentials(&stored)?;
         match proof {
-            Proof::Link { secret, .. } => kept
-                .opens_setup(secret, origin.at)
-                .map_err(|why| Error::Refused(why.into()))?,
+            Proof::Link { secret, .. } => {
+                kept.opens_setup(secret, origin.at).map_err(|why| Error::Refused(why.into()))?
+            }
             Proof::Password(old) => {
                 let fits = self.passwords().fits(old.clone(), kept.password_hash.clone()).await?;
                 if !fits {

@@ -2,13 +2,16 @@
 
 use std::{fmt, fs, time::Duration};
 
-use entitlements_admin::{app::Preview, config, workflow::draft::Changes};
+use entitlements_admin::{
+    app::Preview,
+    client::{ClientConfig, HttpClient},
+    config,
+    workflow::draft::Changes,
+};
 use entitlements_core::{Draft, Problem, document::Hash};
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::{HeaderMap, Method, Request, Uri, body::Bytes, header};
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
+use tokio::runtime::Runtime;
 
 use crate::cli::{Failure, Token};
 
@@ -21,10 +24,9 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Remote {
     runtime: Runtime,
+    client: HttpClient,
     /// Its address, without a slash at the end.
     url: String,
-    /// Where to connect to.
-    authority: String,
     token: String,
 }
 
@@ -95,20 +97,24 @@ impl Remote {
         let wrong = |why: &str| Failure::Usage(format!("`{url}` is no address: {why}"));
         let uri: Uri =
             url.parse().map_err(|_| wrong("write one such as `http://127.0.0.1:7400`"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(wrong("only `http://` is spoken here; go through a proxy on this machine"));
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(wrong("it begins with `https://`, or `http://` on this machine"));
         }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("leave out what comes after the port"));
         }
-        let host = uri.host().unwrap_or_default();
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        let client = HttpClient::new(ClientConfig {
+            exchange_time_max: PATIENCE,
+            body_bytes_max: ANSWER_BYTES_MAX,
+            ..ClientConfig::default()
+        });
+        let client = client.map_err(Failure::failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::failed)?;
         let url = url.trim_end_matches('/').into();
-        Ok(Self { runtime, url, authority, token: key(token)? })
+        Ok(Self { runtime, client, url, token: key(token)? })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -208,8 +214,7 @@ impl Remote {
     ) -> Result<Answer, Failure> {
         let mut request = Request::builder()
             .method(method)
-            .uri(path)
-            .header(header::HOST, &self.authority)
+            .uri(format!("{}{path}", self.url))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -217,34 +222,15 @@ impl Remote {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = Full::new(Bytes::copy_from_slice(body));
-        let request = request.body(body).map_err(Failure::failed)?;
-        let exchange = async { timeout(PATIENCE, exchange(&self.authority, request)).await };
-        match self.runtime.block_on(exchange) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.unreachable(&error.to_string())),
-            Err(_) => {
-                Err(self.unreachable(&format!("no answer within {} seconds", PATIENCE.as_secs())))
-            }
-        }
+        let request = request.body(Bytes::copy_from_slice(body)).map_err(Failure::failed)?;
+        let answered = self.runtime.block_on(self.client.send(request));
+        let (parts, body) = answered.map_err(|error| Self::unreachable(&error))?.into_parts();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
-    fn unreachable(&self, why: &str) -> Failure {
-        Failure::failed(format!("cannot reach `{}`: {why}; does `serve` run there?", self.url))
+    fn unreachable(why: &impl fmt::Display) -> Failure {
+        Failure::failed(format!("{why}; does `serve` run there?"))
     }
-}
-
-type Broken = Box<dyn std::error::Error + Send + Sync>;
-
-async fn exchange(authority: &str, request: Request<Full<Bytes>>) -> Result<Answer, Broken> {
-    let stream = TcpStream::connect(authority).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let (parts, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-    connection.abort();
-    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
 }
 
 /// What a control plane answered.

@@ -120,7 +120,13 @@ struct Present<'p> {
 
 impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), problems: Vec::new(), conflict: None, retry_after_s: None }
+        Self {
+            code,
+            detail: detail.into(),
+            problems: Vec::new(),
+            conflict: None,
+            retry_after_s: None,
+        }
     }
 
     /// With where in the input each of them is.
@@ -181,9 +187,10 @@ impl From<Error> for Problem {
         match error {
             Error::Unauthenticated | Error::Expired => Self::new(Code::Unauthenticated, detail),
             Error::WrongSignIn => Self::new(Code::WrongSignIn, detail),
-            Error::TooMany(wait) => {
-                Self { retry_after_s: Some(wait.seconds()), ..Self::new(Code::TooManyTries, detail) }
-            }
+            Error::TooMany(wait) => Self {
+                retry_after_s: Some(wait.seconds()),
+                ..Self::new(Code::TooManyTries, detail)
+            },
             Error::NoSession => Self::new(Code::NoSession, detail),
             Error::CrossSite(_) => Self::new(Code::CrossSite, detail),
             Error::Forbidden { .. } => Self::new(Code::Forbidden, detail),

@@ -63,9 +63,9 @@ pub(super) fn table() -> Vec<Endpoint> {
         admin_routes(),
         other_routes(),
     ]
-        .into_iter()
-        .flatten()
-        .collect()
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn catalog_routes() -> Vec<Endpoint> {
@@ -367,15 +367,9 @@ fn session_routes() -> Vec<Endpoint> {
             .answers::<session::List>(),
         endpoint(Delete, all, Anyone, "Sign me out everywhere", session::delete_all)
             .answers::<Committed<'_>>(),
-        endpoint(
-            Post,
-            "/v1/password",
-            Public,
-            "Set a password by a link",
-            session::set_password,
-        )
-        .body::<session::NewPassword>()
-        .answers::<Committed<'_>>(),
+        endpoint(Post, "/v1/password", Public, "Set a password by a link", session::set_password)
+            .body::<session::NewPassword>()
+            .answers::<Committed<'_>>(),
         endpoint(Put, "/v1/password", Anyone, "Change my password", session::change_password)
             .body::<session::ChangedPassword>()
             .answers::<Committed<'_>>(),

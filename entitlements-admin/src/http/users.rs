@@ -110,7 +110,8 @@ fn link(status: StatusCode, outcome: &crate::app::Outcome) -> Reply {
         return Err(Error::Unavailable("no link was made".into()).into());
     };
     let id = id.split('.').next().unwrap_or_default().into();
-    let mut response = reply::json(status, outcome.revision, &Link { revision: outcome.revision, id, link })?;
+    let mut response =
+        reply::json(status, outcome.revision, &Link { revision: outcome.revision, id, link })?;
     reply::mark(&mut response, outcome, true);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

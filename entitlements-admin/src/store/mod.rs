@@ -31,6 +31,7 @@ use std::{
 use entitlements_core::{Revision, Timestamp};
 use tokio::sync::oneshot;
 
+pub(crate) use self::read::Repeated;
 pub use self::{
     audit::{AuditChange, AuditEntry, AuditFault, Chain, Verified, VersionHash},
     copy::{CopyError, back_up, copy, restore},

@@ -1,14 +1,17 @@
 //! The shared database: several control planes at once.
 
-use std::{collections::HashMap, error::Error, fmt, time::Duration};
+use std::{collections::HashMap, error::Error, fmt, sync::OnceLock, time::Duration};
 
 use postgres::{
-    Client, Config, NoTls, Statement,
+    Client, Config, Statement,
     fallible_iterator::FallibleIterator,
     types::{FromSql, IsNull, ToSql, Type, private::BytesMut},
 };
 
+use tokio_postgres_rustls::MakeRustlsConnect;
+
 use super::session::{Cell, Dialect, Mode, Row, Session, SqlError, Value};
+use crate::client;
 
 /// How long to wait for a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -29,11 +32,12 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Connects to `postgres://user@host/database`.
+    /// Connects to `postgres://user@host/database`, with TLS where the server has it, or only then
+    /// with `?sslmode=require`. Its certificate must be one that this machine trusts.
     pub(super) fn connect(url: &str) -> Result<Self, SqlError> {
         let mut config: Config = url.parse()?;
         config.connect_timeout(CONNECT_PATIENCE).application_name("entitlements-admin");
-        let client = config.connect(NoTls)?;
+        let client = config.connect(MakeRustlsConnect::new(tls()?))?;
         Ok(Self { client, statements: HashMap::new() })
     }
 
@@ -56,6 +60,16 @@ impl Postgres {
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }
+}
+
+/// How to speak TLS, as the rest of the control plane does. The certificates are read once.
+fn tls() -> Result<rustls::ClientConfig, SqlError> {
+    static TLS: OnceLock<Result<rustls::ClientConfig, String>> = OnceLock::new();
+    let made = TLS.get_or_init(|| {
+        let roots = client::roots(None).map_err(|error| error.to_string())?;
+        client::tls(roots).map_err(|error| error.to_string())
+    });
+    made.clone().map_err(SqlError::Unavailable)
 }
 
 impl Session for Postgres {

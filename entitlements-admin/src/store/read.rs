@@ -80,6 +80,14 @@ pub struct Past {
     pub reason: Option<String>,
 }
 
+/// What became of a request whose name is known.
+pub(crate) enum Repeated {
+    /// It is the same one: this was the answer.
+    Same(Revision, Answer),
+    /// The name was used for something else.
+    Other,
+}
+
 /// What a search of the audit asks for. What is empty asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSearch {
@@ -304,13 +312,12 @@ impl<'s> Reading<'s> {
         rows.into_iter().map(read).collect()
     }
 
-    /// What a request with this name was answered, where there was one; `Err` where the name was
-    /// used for something else.
+    /// What became of a request with this name, where there was one.
     pub(crate) fn repeated(
         &self,
         actor: &str,
         wanted: &IdempotencyKey,
-    ) -> Result<Option<Result<(Revision, Answer), ()>>, ReadError> {
+    ) -> Result<Option<Repeated>, ReadError> {
         repeated(*self.0.borrow_mut(), actor, wanted)
     }
 
@@ -466,16 +473,16 @@ pub(super) fn repeated(
     session: &mut dyn Session,
     actor: &str,
     wanted: &IdempotencyKey,
-) -> Result<Option<Result<(Revision, Answer), ()>>, ReadError> {
+) -> Result<Option<Repeated>, ReadError> {
     let found = session.first(sql::IDEMPOTENCY_GET, values![actor, &wanted.key], |row| {
         Ok((row.hash()?, row.integer()?, row.text()?))
     })?;
     let Some((fingerprint, number, answer)) = found else { return Ok(None) };
     if fingerprint != wanted.fingerprint {
-        return Ok(Some(Err(())));
+        return Ok(Some(Repeated::Other));
     }
     let answer = serde_json::from_str(&answer).map_err(|error| corrupt("an answer", &error))?;
-    Ok(Some(Ok((revision(number)?, answer))))
+    Ok(Some(Repeated::Same(revision(number)?, answer)))
 }
 
 fn listed(row: &mut Row) -> Result<Result<Listed, ReadError>, SqlError> {

@@ -5,7 +5,7 @@ use entitlements_core::Revision;
 use super::{
     CommitError, Committed, Conflict, ReadError, Stored,
     audit::{self, AuditChange, VersionHash},
-    read,
+    read::{self, Repeated},
     session::{Mode, Session, SqlError, values},
     sql,
 };
@@ -104,8 +104,10 @@ fn done_before(
     let Some(wanted) = &origin.idempotency else { return Ok(None) };
     match read::repeated(session, &origin.actor, wanted)? {
         None => Ok(None),
-        Some(Ok((revision, answer))) => Ok(Some(Committed { revision, answer, repeated: true })),
-        Some(Err(())) => Err(CommitError::KeyReused(wanted.key.clone())),
+        Some(Repeated::Same(revision, answer)) => {
+            Ok(Some(Committed { revision, answer, repeated: true }))
+        }
+        Some(Repeated::Other) => Err(CommitError::KeyReused(wanted.key.clone())),
     }
 }
 

@@ -311,7 +311,9 @@ async fn the_audit_tells_who_changed_what() {
     let acme = &whole["documents"]["tenant:acme"];
     assert_eq!(acme["before"]["subscriptions"][0]["plan"], "pro");
     assert_eq!(acme["after"]["subscriptions"][0]["plan"], "basic");
-    assert!(world.admin.get("/v1/audit/5").await.json()["documents"]["tenant:acme"]["after"].is_null());
+    assert!(
+        world.admin.get("/v1/audit/5").await.json()["documents"]["tenant:acme"]["after"].is_null()
+    );
     world.admin.get("/v1/audit/6").await.is_problem(404, "not_found");
 
     let page = world.admin.get("/v1/audit?before=4&limit=2").await.json();

@@ -217,7 +217,8 @@ async fn validation_is_complete_and_a_draft_may_be_wrong_but_not_go_on() {
     let (world, _) = world(None).await;
     let admin = &world.admin;
     let draft = new_draft(admin, "broken").await;
-    put_object(admin, &draft, "plans.pro", json!({ "grants": { "sms": true, "seats": "many" } })).await;
+    put_object(admin, &draft, "plans.pro", json!({ "grants": { "sms": true, "seats": "many" } }))
+        .await;
     put_object(admin, &draft, "plans.gold", json!({ "extends": "silver" })).await;
     let view = admin.get(&format!("/v1/drafts/{draft}")).await.json();
     let paths: Vec<&str> =
@@ -321,9 +322,8 @@ async fn a_scheduled_draft_is_published_at_its_instant_or_sent_back() {
 async fn done(admin: &Client, draft: &str, stage: &str) {
     // A commit wakes them, as the manual clock does not.
     admin.put("/v1/tenants/waker", "{}").await;
-    let waited = async {
-        while admin.get(&format!("/v1/drafts/{draft}")).await.json()["stage"] != stage {}
-    };
+    let waited =
+        async { while admin.get(&format!("/v1/drafts/{draft}")).await.json()["stage"] != stage {} };
     tokio::time::timeout(DEADLINE, waited).await.expect(stage);
 }
 
@@ -390,10 +390,16 @@ async fn the_past_is_let_go_when_that_is_asked_for_and_the_chain_holds() {
         let early = admin.put("/v1/tenants/acme", r#"{"name":"early"}"#).await.revision();
         clock.advance(Timestamp::parse("2026-03-20T12:00:00Z").unwrap());
         admin.put("/v1/tenants/acme", r#"{"name":"late"}"#).await;
-        admin.put("/v1/settings/retention", r#"{"history_days":0}"#).await.is_problem(400, "invalid_request");
+        admin
+            .put("/v1/settings/retention", r#"{"history_days":0}"#)
+            .await
+            .is_problem(400, "invalid_request");
         assert_eq!(admin.put("/v1/settings/retention", r#"{"history_days":30}"#).await.status, 200);
         jobs::run(world.running.app(), "test").await.unwrap();
-        assert_eq!(admin.get(&format!("/v1/tenants/acme/features/sso?revision={early}")).await.status, 200);
+        assert_eq!(
+            admin.get(&format!("/v1/tenants/acme/features/sso?revision={early}")).await.status,
+            200
+        );
         clock.advance(Timestamp::parse("2026-04-25T12:00:00Z").unwrap());
         let pruned = async {
             loop {
@@ -438,7 +444,8 @@ async fn two_control_planes_on_one_database_agree() {
             let client = client.clone();
             tasks.spawn(async move {
                 let path = format!("/v1/tenants/clinic-{}", number % 5);
-                let body = format!(r#"{{"name":"{who}-{number}","subscriptions":[{{"plan":"pro"}}]}}"#);
+                let body =
+                    format!(r#"{{"name":"{who}-{number}","subscriptions":[{{"plan":"pro"}}]}}"#);
                 let answer = client.put(&path, &body).await;
                 assert_eq!(answer.status, 200, "{}", answer.text());
                 answer.revision()

@@ -82,7 +82,7 @@ impl DraftRecord {
             Ok(Vote { by: vote.by.clone().into(), at: vote.at, digest, losing: vote.losing })
         };
         Ok(Publication {
-            stage: self.stage.parse::<Stage>().map_err(|error| error.to_string())?,
+            stage: self.stage.parse::<Stage>()?,
             editor: self.editor.clone().into(),
             votes: self.votes.iter().map(vote).collect::<Result<_, String>>()?,
             publish_at: self.publish_at,

@@ -191,7 +191,8 @@ fn changes_are_told_for_each_object_that_differs_and_for_no_other() {
     for Story { base, one, .. } in Story::all() {
         let edits = diff(&base, &one);
         let told = changes(&base, &one);
-        let objects: BTreeSet<_> = told.0.iter().filter_map(|change| change.object.as_ref()).collect();
+        let objects: BTreeSet<_> =
+            told.0.iter().filter_map(|change| change.object.as_ref()).collect();
         assert_eq!(objects, edits.iter().map(|(object, _)| object).collect());
         assert!(told.0.is_sorted_by(|a, b| a.path <= b.path));
         for change in &told.0 {

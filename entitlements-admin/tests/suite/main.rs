@@ -9,6 +9,8 @@ mod catalog;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod oidc;
+#[cfg(test)]
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Talking to the provider, and believing nothing that is not signed.
 
 use std::{
+    error::Error as StdError,
     fmt,
     pin::Pin,
     sync::{Mutex, PoisonError},
@@ -131,7 +132,7 @@ impl Oidc {
         let client = self.client(provider.clone())?;
         let tokens = client
             .exchange_code(AuthorizationCode::new(code.into()))
-            .map_err(|error| OidcError::Malformed(error.to_string()))?
+            .map_err(|error| malformed(&error))?
             .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier))
             .request_async(&self.http)
             .await
@@ -164,14 +165,13 @@ impl Oidc {
             Err(ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey,
             )) => {}
-            read => return read.map_err(|error| OidcError::Untrusted(error.to_string())),
+            read => return read.map_err(|error| untrusted(&error)),
         }
         let keys = CoreJsonWebKeySet::fetch_async(provider.jwks_uri(), &self.http)
             .await
             .map_err(discovery_error)?;
-        let claims = self
-            .read(&word, &keys, tokens, nonce, now)
-            .map_err(|error| OidcError::Untrusted(error.to_string()))?;
+        let claims =
+            self.read(&word, &keys, tokens, nonce, now).map_err(|error| untrusted(&error))?;
         self.know(provider.set_jwks(keys), now);
         Ok(claims)
     }
@@ -234,7 +234,7 @@ impl Oidc {
         let subject = SubjectIdentifier::new(identity.subject.clone());
         let more: UserInfoClaims<Others, CoreGenderClaim> = client
             .user_info(tokens.access_token().clone(), Some(subject))
-            .map_err(|error| OidcError::Malformed(error.to_string()))?
+            .map_err(|error| malformed(&error))?
             .request_async(&self.http)
             .await
             .map_err(user_info_error)?;
@@ -274,8 +274,7 @@ impl Oidc {
     }
 
     fn issuer(&self) -> Result<IssuerUrl, OidcError> {
-        IssuerUrl::new(self.config.issuer.clone())
-            .map_err(|error| OidcError::Malformed(error.to_string()))
+        IssuerUrl::new(self.config.issuer.clone()).map_err(|error| malformed(&error))
     }
 
     fn client(&self, provider: CoreProviderMetadata) -> Result<ProviderClient, OidcError> {
@@ -285,8 +284,8 @@ impl Oidc {
         let in_body = methods.is_some_and(|methods| {
             methods.contains(&ClientSecretPost) && !methods.contains(&ClientSecretBasic)
         });
-        let redirect = RedirectUrl::new(self.config.redirect_uri())
-            .map_err(|error| OidcError::Malformed(error.to_string()))?;
+        let redirect =
+            RedirectUrl::new(self.config.redirect_uri()).map_err(|error| malformed(&error))?;
         let client = CoreClient::from_provider_metadata(
             provider,
             ClientId::new(self.config.client_id.clone()),
@@ -350,6 +349,20 @@ fn system_time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+fn untrusted(error: &(dyn StdError + 'static)) -> OidcError {
+    OidcError::Untrusted(whole(error))
+}
+
+fn malformed(error: &(dyn StdError + 'static)) -> OidcError {
+    OidcError::Malformed(whole(error))
+}
+
+/// An error with everything that led to it.
+fn whole(error: &(dyn StdError + 'static)) -> String {
+    let reasons = std::iter::successors(Some(error), |error| (**error).source());
+    reasons.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 fn exchange_error<T: ErrorResponse + fmt::Display + 'static>(
     error: RequestTokenError<ClientError, T>,
 ) -> OidcError {
@@ -364,7 +377,7 @@ fn exchange_error<T: ErrorResponse + fmt::Display + 'static>(
                 OidcError::Setup(said)
             }
         }
-        RequestTokenError::Parse(error, _) => OidcError::Malformed(error.to_string()),
+        RequestTokenError::Parse(error, _) => malformed(&error),
         RequestTokenError::Other(error) => OidcError::Malformed(error),
     }
 }
@@ -372,8 +385,7 @@ fn exchange_error<T: ErrorResponse + fmt::Display + 'static>(
 fn discovery_error(error: DiscoveryError<ClientError>) -> OidcError {
     match error {
         DiscoveryError::Request(error) => OidcError::Unreachable(error),
-        DiscoveryError::Parse(error) => OidcError::Malformed(error.to_string()),
-        error => OidcError::Malformed(error.to_string()),
+        error => malformed(&error),
     }
 }
 

@@ -7,6 +7,8 @@ mod authz;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod oidc;

@@ -27,6 +27,7 @@ mod ids;
 pub mod jobs;
 mod keys;
 mod metrics;
+pub mod oidc;
 mod passwords;
 mod start;
 pub mod store;

@@ -7,9 +7,13 @@ mod authz;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod code;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod oidc;
 #[cfg(test)]
 mod people;
 #[cfg(test)]

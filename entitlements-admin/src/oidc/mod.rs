@@ -1,4 +1,4 @@
-//! Sign-in by OpenID Connect: authorization code with PKCE, at one provider.
+//! Sign-in by `OpenID` Connect: authorization code with PKCE, at one provider.
 //!
 //! [`Oidc::start`] says where to send the browser and what to keep, [`Oidc::finish`] takes what the
 //! browser comes back with and says who that is. What is kept belongs into the store, under the

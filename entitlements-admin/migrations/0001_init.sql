@@ -107,3 +107,10 @@ CREATE TABLE lease (
     holder TEXT NOT NULL,
     until  BIGINT NOT NULL
 );
+
+-- Sign-ins that went to an identity provider and have not come back.
+CREATE TABLE pending_sign_in (
+    state_hash TEXT PRIMARY KEY,
+    json       TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+);

@@ -241,6 +241,9 @@ pub(crate) struct ServeArguments {
     /// Where people reach it with browsers, such as `https://entitlements.example.com`
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// A file that says how people sign in by an identity provider (OpenID Connect)
+    #[arg(long, value_name = "FILE", requires = "public_url", long_help = OIDC)]
+    oidc: Option<PathBuf>,
     /// How old a snapshot may get at a sidecar before it counts as stale
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     max_age: u32,
@@ -252,13 +255,28 @@ pub(crate) struct ServeArguments {
     pub(crate) log: String,
 }
 
+const OIDC: &str = "\
+A file that says how people sign in by an identity provider (OpenID Connect):
+
+  issuer = \"https://login.example.com\"
+  client_id = \"entitlements\"
+  client_secret_file = \"oidc.secret\"     # beside this file
+  roles_claim = \"groups\"                 # the claim that says a person's groups
+  [roles]                                # which group has which role
+  platform-admins = \"super_admin\"
+  pricing = \"catalog_editor\"
+
+The provider sends browsers back to <public-url>/v1/session/oidc/callback.";
+
 impl ServeArguments {
     pub(crate) fn config(self) -> Result<Config, Failure> {
         let listen = config::listen(&self.listen)?;
         let folder = self.folder.config()?;
         let (allow_remote, max_age_s) = (self.allow_remote, self.max_age);
         let public_url = self.public_url;
-        let config = Config { listen, allow_remote, public_url, max_age_s, ..folder };
+        let oidc = self.oidc.as_deref();
+        let oidc = oidc.map(|path| config::oidc(path, public_url.as_deref())).transpose()?;
+        let config = Config { listen, allow_remote, public_url, oidc, max_age_s, ..folder };
         config.check()?;
         Ok(config)
     }

@@ -1,8 +1,13 @@
 //! What can be configured, and what of it is refused.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use crate::store::Database;
+use crate::{oidc::OidcConfig, store::Database, workflow::people::Role};
 
 /// How a control plane is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub struct Config {
     /// Where people reach it with their browsers, such as `https://entitlements.example.com`. With
     /// `https` its cookies are for TLS only.
     pub public_url: Option<String>,
+    /// The identity provider by which people may sign in, beside passwords.
+    pub oidc: Option<OidcConfig>,
     /// How old a snapshot may get at a sidecar before it counts as stale, in seconds.
     pub max_age_s: u32,
 }
@@ -35,6 +42,7 @@ impl Default for Config {
             environment: "default".into(),
             allow_remote: false,
             public_url: None,
+            oidc: None,
             max_age_s: 300,
         }
     }
@@ -118,6 +126,54 @@ impl Config {
             Some(url) => Database::Postgres(url.clone()),
         }
     }
+}
+
+/// The file that says how people sign in by an identity provider.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OidcFile {
+    issuer: String,
+    client_id: String,
+    client_secret_file: Option<PathBuf>,
+    scopes: Option<Vec<String>>,
+    roles_claim: Option<String>,
+    roles: BTreeMap<String, Role>,
+}
+
+/// Reads how people sign in by an identity provider. `public_url` is where browsers find us.
+///
+/// # Errors
+/// Where the file cannot be read, or says what cannot be.
+pub fn oidc(path: &Path, public_url: Option<&str>) -> Result<OidcConfig, ConfigError> {
+    let wrong = |path: &Path, why: &dyn std::fmt::Display| {
+        ConfigError(format!("`--oidc {}`: {why}", path.display()))
+    };
+    let public_url = public_url.ok_or_else(|| {
+        wrong(path, &"say with `--public-url` where the provider sends browsers back to")
+    })?;
+    let text = fs::read_to_string(path).map_err(|error| wrong(path, &error))?;
+    let file: OidcFile = toml::from_str(&text).map_err(|error| wrong(path, &error.message()))?;
+    let client_secret = match &file.client_secret_file {
+        None => None,
+        Some(secret) => {
+            // Beside the file, where it is not said otherwise.
+            let place = path.parent().unwrap_or(Path::new(".")).join(secret);
+            let text = fs::read_to_string(&place).map_err(|error| wrong(&place, &error))?;
+            Some(text.trim().to_owned())
+        }
+    };
+    let default = OidcConfig::default();
+    let config = OidcConfig {
+        issuer: file.issuer,
+        client_id: file.client_id,
+        client_secret,
+        public_url: public_url.into(),
+        scopes: file.scopes.unwrap_or(default.scopes),
+        roles_claim: file.roles_claim.unwrap_or(default.roles_claim),
+        roles: file.roles,
+    };
+    config.check().map_err(|error| wrong(path, &error))?;
+    Ok(config)
 }
 
 /// Reads an address such as `127.0.0.1:7400`.

@@ -12,10 +12,12 @@ use tokio::net::TcpListener;
 
 use crate::{
     app::{Actor, App, Command, Live, NewKey, Parts},
+    client::{ClientConfig, HttpClient},
     clock::Clock,
     config::{Config, ConfigError},
     http, ids, jobs,
     keys::{self, Keys},
+    oidc::Oidc,
     store::{OpenError, ReadError, Store},
     workflow::Scope,
 };
@@ -173,6 +175,11 @@ fn open(config: &Config, clock: Clock) -> Result<App, String> {
     let store = Store::open(config.store(), clock.now(), move |store| follower.follow(store))
         .map_err(|error: OpenError| error.to_string())?;
     let keys = claim(&store, config)?;
+    let oidc = config.oidc.clone().map(|oidc| {
+        let client = HttpClient::new(ClientConfig::default()).map_err(|error| error.to_string())?;
+        Oidc::new(oidc, client)
+    });
+    let oidc = oidc.transpose()?;
     let epoch = store
         .read_blocking(|store| {
             live.load(store)?;
@@ -188,6 +195,7 @@ fn open(config: &Config, clock: Clock) -> Result<App, String> {
         epoch,
         max_age_s: config.max_age_s,
         public_url: config.public_url.clone(),
+        oidc,
         lock,
     }))
 }

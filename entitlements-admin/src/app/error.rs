@@ -21,6 +21,9 @@ pub enum Error {
     /// The address or the password is not right.
     #[error("the address or the password is not right")]
     WrongSignIn,
+    /// The identity provider did not sign anybody in.
+    #[error("{0}")]
+    SignInFailed(String),
     /// Too many passwords were wrong of late.
     #[error("{0}")]
     TooMany(Wait),

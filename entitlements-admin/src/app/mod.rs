@@ -9,6 +9,7 @@ mod execute;
 mod live;
 mod past;
 mod preview;
+mod provider;
 mod sessions;
 mod settings;
 mod sync;
@@ -35,6 +36,7 @@ pub use self::{
     error::Error,
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
+    provider::Away,
     sessions::{Opened, SignIn},
     sync::{Basis, Change, Publication},
     usage::Used,
@@ -45,6 +47,7 @@ use crate::{
     clock::Clock,
     keys::Keys,
     metrics::Metrics,
+    oidc::Oidc,
     passwords::Passwords,
     store::{Listed, Note, Store, Stored},
     workflow::{Key, Kind, ObjectId, doors},
@@ -65,6 +68,7 @@ struct Inner {
     passwords: Passwords,
     sign_ins: sessions::SignIns,
     public_url: Option<String>,
+    oidc: Option<Arc<Oidc>>,
     stopping: watch::Sender<bool>,
     /// Held as long as the data folder is ours.
     lock: Mutex<Option<File>>,
@@ -80,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) epoch: u64,
     pub(crate) max_age_s: u32,
     pub(crate) public_url: Option<String>,
+    pub(crate) oidc: Option<Oidc>,
     pub(crate) lock: Option<File>,
 }
 
@@ -109,6 +114,7 @@ impl App {
             passwords: Passwords::default(),
             sign_ins: sessions::SignIns::default(),
             public_url: parts.public_url,
+            oidc: parts.oidc.map(Arc::new),
             stopping: watch::Sender::new(false),
             lock: Mutex::new(parts.lock),
         }))

@@ -224,7 +224,7 @@ impl App {
     }
 
     /// The object that each new user changes, so that two are never added at once.
-    async fn addresses_touched(&self) -> Result<(ObjectId, Write), Error> {
+    pub(super) async fn addresses_touched(&self) -> Result<(ObjectId, Write), Error> {
         let id = ObjectId::new(Kind::Setting, "addresses");
         let present = self.present(id.clone(), Expected::Any).await?;
         let count = present.as_ref().map_or(0, |row| row.json.parse().unwrap_or(0_u64));
@@ -250,9 +250,14 @@ fn write(
     user: &User,
     credentials: &Credentials,
 ) -> Result<(), Error> {
-    let record = Record::of(user).map_err(|error| Error::Unavailable(error.to_string()))?;
-    let secret = credentials.kept().map_err(Error::Unavailable)?;
-    let after = Some(Record { secret, ..record });
+    let after = Some(record(user, credentials)?);
     changes.writes.insert(ObjectId::new(Kind::User, id), Write { expected, after });
     Ok(())
+}
+
+/// A user as they are kept.
+pub(super) fn record(user: &User, credentials: &Credentials) -> Result<Record, Error> {
+    let record = Record::of(user).map_err(|error| Error::Unavailable(error.to_string()))?;
+    let secret = credentials.kept().map_err(Error::Unavailable)?;
+    Ok(Record { secret, ..record })
 }

@@ -177,6 +177,12 @@ impl Endpoint {
         self
     }
 
+    /// It sends the browser elsewhere.
+    pub(super) fn redirects(mut self) -> Self {
+        self.doc.status = 303;
+        self
+    }
+
     pub(super) fn versioned(mut self) -> Self {
         self.doc.is_versioned = true;
         self

@@ -17,6 +17,7 @@ pub(super) enum Code {
     InvalidBody,
     Unauthenticated,
     WrongSignIn,
+    SignInFailed,
     TooManyTries,
     NoSession,
     CrossSite,
@@ -44,6 +45,9 @@ impl Code {
             Self::InvalidBody => ("invalid_body", S::BAD_REQUEST, "The body is wrong"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Say who you are"),
             Self::WrongSignIn => ("wrong_sign_in", S::UNAUTHORIZED, "That is not right"),
+            Self::SignInFailed => {
+                ("sign_in_failed", S::UNAUTHORIZED, "The identity provider signed nobody in")
+            }
             Self::TooManyTries => {
                 ("too_many_tries", S::TOO_MANY_REQUESTS, "Too many tries were wrong")
             }
@@ -187,6 +191,7 @@ impl From<Error> for Problem {
         match error {
             Error::Unauthenticated | Error::Expired => Self::new(Code::Unauthenticated, detail),
             Error::WrongSignIn => Self::new(Code::WrongSignIn, detail),
+            Error::SignInFailed(_) => Self::new(Code::SignInFailed, detail),
             Error::TooMany(wait) => Self {
                 retry_after_s: Some(wait.seconds()),
                 ..Self::new(Code::TooManyTries, detail)

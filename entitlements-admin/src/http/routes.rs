@@ -367,6 +367,23 @@ fn session_routes() -> Vec<Endpoint> {
             .answers::<session::List>(),
         endpoint(Delete, all, Anyone, "Sign me out everywhere", session::delete_all)
             .answers::<Committed<'_>>(),
+        endpoint(
+            Get,
+            "/v1/session/oidc",
+            Public,
+            "Go to the identity provider to sign in",
+            session::leave,
+        )
+        .query::<session::Return>()
+        .redirects(),
+        endpoint(
+            Get,
+            "/v1/session/oidc/callback",
+            Public,
+            "Come back from the identity provider",
+            session::come_back,
+        )
+        .redirects(),
         endpoint(Post, "/v1/password", Public, "Set a password by a link", session::set_password)
             .body::<session::NewPassword>()
             .answers::<Committed<'_>>(),

@@ -4,7 +4,7 @@ use axum::{
     Extension,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use entitlements_core::Timestamp;
 use schemars::JsonSchema;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     body::{self, BYTES_MAX},
+    extract::Params,
     guard::{Peer, RequestId},
     reply::{self, Reply},
 };
@@ -101,6 +102,52 @@ pub(super) fn visitor(request: &Request) -> (Call, Option<String>) {
     let agent = request.headers().get(header::USER_AGENT);
     let agent = agent.and_then(|agent| agent.to_str().ok()).map(Into::into);
     (Call { address, request_id, ..Actor::nobody().into() }, agent)
+}
+
+/// Where to go once one is signed in.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Return {
+    /// A path on this host.
+    #[serde(default)]
+    return_to: String,
+}
+
+/// What a browser keeps while it is at the identity provider.
+const AWAY: &str = "entitlements-away";
+
+/// Sends a browser to the identity provider.
+pub(super) async fn leave(State(app): State<App>, Params(to): Params<Return>) -> Reply {
+    let away = app.leave_to_sign_in(&to.return_to).await?;
+    let mut response = redirect(&away.url);
+    let secure = if app.is_https() { "; Secure" } else { "" };
+    let cookie = format!(
+        "{AWAY}={}; Path=/v1/session/oidc; HttpOnly; SameSite=Lax; Max-Age=600{secure}",
+        away.browser
+    );
+    append_cookie(&mut response, &cookie);
+    Ok(response)
+}
+
+/// Signs in whoever comes back from the identity provider.
+pub(super) async fn come_back(State(app): State<App>, request: Request) -> Reply {
+    let (call, agent) = visitor(&request);
+    let browser = value_of(AWAY, request.headers()).unwrap_or_default();
+    let query = request.uri().query().unwrap_or_default();
+    let (opened, return_to) = app.return_signed_in(&call, query, &browser, agent).await?;
+    let mut response = redirect(&return_to);
+    set_cookie(&app, &mut response, &opened.secret, None);
+    append_cookie(&mut response, &format!("{AWAY}=; Path=/v1/session/oidc; Max-Age=0"));
+    Ok(response)
+}
+
+fn redirect(to: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    no_store(&mut response);
+    if let Ok(place) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
 }
 
 /// Signs out.
@@ -207,7 +254,11 @@ fn set_cookie(app: &App, response: &mut Response, value: &str, max_age: Option<u
     let secure = if app.is_https() { "; Secure" } else { "" };
     let age = max_age.map_or(String::new(), |age| format!("; Max-Age={age}"));
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
-    if let Ok(cookie) = HeaderValue::from_str(&text) {
+    append_cookie(response, &text);
+}
+
+fn append_cookie(response: &mut Response, text: &str) {
+    if let Ok(cookie) = HeaderValue::from_str(text) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }
@@ -220,7 +271,10 @@ fn cookie_name(app: &App) -> &'static str {
 
 /// The secret of a browser's session.
 pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<String> {
-    let name = cookie_name(app);
+    value_of(cookie_name(app), headers)
+}
+
+fn value_of(name: &str, headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
     let mut found = pairs.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim());

@@ -265,6 +265,14 @@ impl Store {
         self.alone(move |session| note::lease(session, name, &holder, now, until)).await
     }
 
+    /// Takes out a sign-in that went to an identity provider: it is there once.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn take_pending(&self, state_hash: String) -> Result<Option<String>, ReadError> {
+        self.alone(move |session| note::take_pending(session, &state_hash)).await
+    }
+
     /// Does something in a transaction of its own on the writer's thread.
     async fn alone<T: Send + 'static>(
         &self,

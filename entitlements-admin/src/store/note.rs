@@ -61,6 +61,20 @@ pub enum Note {
         /// The signed envelope.
         envelope: Vec<u8>,
     },
+    /// A sign-in that went to an identity provider.
+    PendingSignIn {
+        /// Under what it is kept.
+        state_hash: String,
+        /// What is kept.
+        json: String,
+        /// From when on it is too late.
+        expires_at: Timestamp,
+    },
+    /// Sign-ins for which it was too late before this instant need not be kept.
+    PrunePending {
+        /// The instant.
+        before: Timestamp,
+    },
     /// Versions that were replaced by this commit or before it need not be kept.
     PruneVersions {
         /// The commit.
@@ -108,6 +122,12 @@ fn one(session: &mut dyn Session, note: &Note) -> Result<(), SqlError> {
             let values = values![read::integer(*revision), envelope.as_slice()];
             session.execute(sql::CHECKPOINT_PUT, values)
         }
+        Note::PendingSignIn { state_hash, json, expires_at } => {
+            session.execute(sql::PENDING_PUT, values![state_hash, json, expires_at.as_micros()])
+        }
+        Note::PrunePending { before } => {
+            session.execute(sql::PENDING_PRUNE, values![before.as_micros()])
+        }
         Note::PruneVersions { before } => {
             session.execute(sql::VERSION_PRUNE, values![read::integer(*before)])
         }
@@ -132,6 +152,14 @@ pub(super) fn lease(
 ) -> Result<bool, SqlError> {
     let values = values![name, holder, until.as_micros(), now.as_micros()];
     Ok(session.execute(sql::LEASE_TAKE, values)? > 0)
+}
+
+/// Takes a pending sign-in out: it is there once.
+pub(super) fn take_pending(
+    session: &mut dyn Session,
+    state_hash: &str,
+) -> Result<Option<String>, SqlError> {
+    session.first(sql::PENDING_TAKE, values![state_hash], Row::text)
 }
 
 /// Keeps a fact where there is none yet, and says what holds.

@@ -118,6 +118,10 @@ statements! {
     USAGE_ALL = "SELECT tenant, feature, amount FROM usage ORDER BY tenant, feature";
     USAGE_GET = "SELECT feature, amount, at FROM usage WHERE tenant = $1 ORDER BY feature";
 
+    PENDING_PUT = "INSERT INTO pending_sign_in (state_hash, json, expires_at) VALUES ($1, $2, $3)";
+    PENDING_TAKE = "DELETE FROM pending_sign_in WHERE state_hash = $1 RETURNING json";
+    PENDING_PRUNE = "DELETE FROM pending_sign_in WHERE expires_at < $1";
+
     LEASE_TAKE = "INSERT INTO lease (name, holder, until) VALUES ($1, $2, $3)
                   ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
                   WHERE lease.holder = $2 OR lease.until <= $4";
@@ -143,7 +147,7 @@ pub(super) struct Table {
 
 macro_rules! tables {
     ($($name:literal ($columns:literal) $values:literal;)*) => {
-        /// Every table but that of the migrations and that of the leases.
+        /// Every table but those of migrations, leases and pending sign-ins.
         pub(super) const TABLES: &[Table] = &[$(Table {
             select: concat!("SELECT ", $columns, " FROM ", $name),
             insert: concat!("INSERT INTO ", $name, " (", $columns, ") VALUES (", $values, ")"),

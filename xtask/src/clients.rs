@@ -10,7 +10,7 @@ use crate::run::Summary;
 
 /// Fetches what is not there yet, and notes how it went.
 pub(crate) fn install(summary: &mut Summary) {
-    for packages in [NODE, PYTHON] {
+    for packages in [NODE, PYTHON, CONTRACT] {
         if let Err(error) = packages.install(summary) {
             summary.note(packages.name, Err(error.to_string()));
         }
@@ -42,16 +42,26 @@ const PYTHON: Packages = Packages {
     name: "PyPI packages",
     folder: "python",
     files: &["requirements.txt"],
-    fetch: |folder| {
-        let environment = folder.join("env");
-        let mut create = Command::new("python3");
-        create.args(["-m", "venv", "--clear"]).arg(&environment);
-        let mut pip = Command::new(environment.join("bin").join("python"));
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"]);
-        pip.arg(folder.join("requirements.txt"));
-        vec![("Python environment", create), ("PyPI packages", pip)]
-    },
+    fetch: python,
 };
+
+const CONTRACT: Packages = Packages {
+    name: "PyPI packages that test the API",
+    folder: "contract",
+    files: &["requirements.txt"],
+    fetch: python,
+};
+
+/// An environment in the folder, with what is asked for.
+fn python(folder: &Path) -> Vec<(&'static str, Command)> {
+    let environment = folder.join("env");
+    let mut create = Command::new("python3");
+    create.args(["-m", "venv", "--clear"]).arg(&environment);
+    let mut pip = Command::new(environment.join("bin").join("python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"]);
+    pip.arg(folder.join("requirements.txt"));
+    vec![("Python environment", create), ("PyPI packages", pip)]
+}
 
 /// Stands beside what was fetched and holds the file that asked for it.
 const FETCHED: &str = "fetched";

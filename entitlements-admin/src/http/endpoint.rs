@@ -87,8 +87,8 @@ pub(super) enum Content {
     Json(MakeSchema),
     /// JSON or TOML of this form.
     Document(MakeSchema),
-    /// Something else, by its media type.
-    Other(&'static str),
+    /// Something else, by its media types.
+    Other(&'static [&'static str]),
     /// Nothing.
     Nothing,
 }
@@ -172,8 +172,8 @@ impl Endpoint {
         self.answers::<T>()
     }
 
-    pub(super) fn answers_with(mut self, media_type: &'static str) -> Self {
-        self.doc.answer = Content::Other(media_type);
+    pub(super) fn answers_with(mut self, media_types: &'static [&'static str]) -> Self {
+        self.doc.answer = Content::Other(media_types);
         self
     }
 

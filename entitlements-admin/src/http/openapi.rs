@@ -173,11 +173,10 @@ fn content(content: Content, schemas: &mut SchemaGenerator) -> Option<Value> {
                 "application/toml": { "schema": { "type": "string" } },
             }))
         }
-        Content::Other(media_type) => {
-            let schema = json!({ "type": "string" });
-            let mut all = Map::new();
-            all.insert(media_type.into(), json!({ "schema": schema }));
-            Some(all.into())
+        Content::Other(media_types) => {
+            let text = json!({ "schema": { "type": "string" } });
+            let all = media_types.iter().map(|kind| ((*kind).to_owned(), text.clone()));
+            Some(all.collect::<Map<_, _>>().into())
         }
     }
 }

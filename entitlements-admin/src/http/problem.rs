@@ -108,6 +108,7 @@ pub(super) struct ProblemText<'p> {
     detail: &'p str,
     /// Where in the input, each with a path.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(default)]
     problems: &'p [entitlements_core::Problem],
     /// What is there now, where something else was expected.
     #[serde(skip_serializing_if = "Option::is_none")]

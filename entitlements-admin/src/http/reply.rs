@@ -80,6 +80,7 @@ pub(super) struct Committed<'o> {
     revision: Revision,
     /// What is odd about it and did not stop it.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(default)]
     warnings: &'o [Finding],
 }
 

@@ -29,6 +29,8 @@ use crate::{
     },
 };
 
+/// What the sync is made of.
+const BYTES: &str = "application/octet-stream";
 /// How long a long poll may take: what it may wait, and some more.
 const PATIENCE_POLL: Duration = Duration::from_secs(sync::WAIT_S_MAX + 15);
 
@@ -184,7 +186,7 @@ fn draft_routes() -> Vec<Endpoint> {
             drafts::preview_csv,
         )
         .query::<drafts::Then>()
-        .answers_with("text/csv")
+        .answers_with(&["text/csv"])
         .large(),
     ];
     let act = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned().large();
@@ -430,7 +432,7 @@ fn admin_routes() -> Vec<Endpoint> {
             .answers::<audit::List>(),
         endpoint(Get, "/v1/audit/export", audit, "All of it, in a file", audit::export)
             .query::<audit::Export>()
-            .answers_with("application/jsonl")
+            .answers_with(&["application/jsonl", "text/csv"])
             .large(),
         endpoint(
             Get,
@@ -454,10 +456,9 @@ fn admin_routes() -> Vec<Endpoint> {
 
 fn other_routes() -> Vec<Endpoint> {
     let follow = Needs(P::FollowSync);
-    let bytes = "application/octet-stream";
     vec![
         endpoint(Get, "/sync/v1/keys", follow, "Who may publish, signed", sync::keys)
-            .answers_with(bytes),
+            .answers_with(&[BYTES]),
         endpoint(
             Get,
             "/sync/v1/snapshot",
@@ -465,7 +466,7 @@ fn other_routes() -> Vec<Endpoint> {
             "The snapshot of the last commit",
             sync::snapshot,
         )
-        .answers_with(bytes)
+        .answers_with(&[BYTES])
         .versioned()
         .large(),
         endpoint(
@@ -476,7 +477,7 @@ fn other_routes() -> Vec<Endpoint> {
             sync::changes,
         )
         .query::<sync::Wait>()
-        .answers_with(bytes)
+        .answers_with(&[BYTES])
         .patient(PATIENCE_POLL),
         endpoint(
             Get,
@@ -488,11 +489,11 @@ fn other_routes() -> Vec<Endpoint> {
         .answers::<Value>(),
         endpoint(Get, "/openapi.json", Public, "This document", openapi::get).answers::<Value>(),
         endpoint(Get, "/docs", Public, "This document as a page", openapi::page)
-            .answers_with("text/html"),
+            .answers_with(&["text/html"]),
         endpoint(Get, "/healthz", Public, "Is the process alive?", ops::health)
-            .answers_with("text/plain"),
+            .answers_with(&["text/plain"]),
         endpoint(Get, "/readyz", Public, "Does the process take changes?", ops::ready)
-            .answers_with("text/plain"),
+            .answers_with(&["text/plain"]),
         endpoint(
             Get,
             "/metrics",
@@ -500,7 +501,7 @@ fn other_routes() -> Vec<Endpoint> {
             "The figures of the process",
             ops::metrics,
         )
-        .answers_with("application/openmetrics-text"),
+        .answers_with(&["application/openmetrics-text"]),
     ]
 }
 

@@ -75,6 +75,10 @@ fn every_route_in_the_api_document_is_in_the_code() {
     let mut seen = 0;
     for line in admin.lines().filter(|line| line.starts_with("| `")) {
         let route = line.split('`').nth(1).unwrap();
+        // Roles and scopes stand in a table too.
+        if !route.contains(' ') {
+            continue;
+        }
         let path = route.split_whitespace().nth(1).unwrap().split('?').next().unwrap();
         assert!(routes.contains(&format!("\"{path}\"")), "{path} is not in the routes");
         seen += 1;

@@ -11,7 +11,7 @@
 //! # async fn run() -> Result<(), entitlements_admin::StartError> {
 //! let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
 //! let running = Admin::start(config).await?;
-//! println!("http://{} {:?}", running.addr(), running.first_token());
+//! println!("http://{} {:?}", running.addr(), running.first_key());
 //! running.stop().await;
 //! # Ok(())
 //! # }

@@ -381,7 +381,8 @@ async fn whoever_may_not_or_cannot_is_told() {
     let closed = listener.local_addr().unwrap();
     drop(listener);
     files.run(&format!("apply c --to http://{closed}")).await.is(1, "cannot reach `http://");
-    files.run("apply c --to https://127.0.0.1").await.is(64, "only `http://`");
+    files.run("apply c --to ftp://127.0.0.1").await.is(64, "begins with `https://`");
+    files.run("apply c --to http://entitlements.example").await.is(1, "is not protected");
     files.run("apply c --to URL/v1").await.is(64, "leave out");
     files.run("apply c/plans.toml --to URL").await.is(64, "is a file");
     files.run("apply nothing --to URL").await.is(1, "`nothing`");

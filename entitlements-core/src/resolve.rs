@@ -692,66 +692,48 @@ fn grant(
 
 /// Suspends add-ons that lack what they require, or that lose to one that excludes them.
 ///
-/// An add-on that cannot stand excludes nobody: where one falls for lack of something that itself
-/// lost an exclusion, the others are looked at again without it.
+/// They are settled one after another: the earlier start first, then the smaller key, and each after
+/// what it requires. So each needs to look only at those before it, and what it looks at is final.
 fn suspend(index: &Index, candidates: &mut [AddOnCandidate]) {
-    // Between two that exclude each other the earlier stays, then the smaller key.
     candidates.sort_unstable_by_key(|c| (c.fact.span.from, c.add_on, c.fact.span.until));
-    loop {
-        drop_unsupported(index, candidates);
-        if !exclude(index, candidates) || !drop_unsupported(index, candidates) {
-            return;
+    for place in 0..candidates.len() {
+        let (settled, open) = candidates.split_at_mut(place);
+        // Those that are passed over keep their order.
+        if let Some(passed) = open.get_mut(..=next_to_settle(index, open)) {
+            passed.rotate_right(1);
         }
-        // Exclusions are settled anew among those that can still stand.
-        for candidate in candidates.iter_mut() {
-            if let Outcome::ExcludedBy(_) = candidate.outcome {
-                candidate.outcome = Outcome::InForce;
-            }
-        }
-    }
-}
-
-fn stands_in(candidates: &[AddOnCandidate], add_on: AddOnIx) -> bool {
-    candidates.iter().any(|other| other.add_on == add_on && other.outcome == Outcome::InForce)
-}
-
-/// Suspends all that lack what they require, until none does. Says whether there was one.
-fn drop_unsupported(index: &Index, candidates: &mut [AddOnCandidate]) -> bool {
-    let mut dropped = false;
-    loop {
-        let lacking = candidates.iter().enumerate().find_map(|(place, candidate)| {
-            let is_open = candidate.outcome == Outcome::InForce;
-            let entry = index.add_ons.get(candidate.add_on.get()).filter(|_| is_open)?;
-            let missing =
-                entry.requires.iter().find(|required| !stands_in(candidates, **required))?;
-            Some((place, *missing))
-        });
-        let Some((place, missing)) = lacking else { return dropped };
-        dropped = true;
-        if let Some(candidate) = candidates.get_mut(place) {
-            candidate.outcome = Outcome::Requires(missing);
-        }
-    }
-}
-
-/// Suspends all that an earlier one excludes. Says whether there was one.
-fn exclude(index: &Index, candidates: &mut [AddOnCandidate]) -> bool {
-    let mut excluded = false;
-    for place in 1..candidates.len() {
-        let (before, rest) = candidates.split_at_mut(place);
-        let Some(candidate) = rest.first_mut().filter(|c| c.outcome == Outcome::InForce) else {
+        let Some(candidate) = open.first_mut().filter(|c| c.outcome == Outcome::InForce) else {
             continue;
         };
-        let Some(entry) = index.add_ons.get(candidate.add_on.get()) else { continue };
-        let winner = before
-            .iter()
-            .find(|b| b.outcome == Outcome::InForce && entry.excludes.contains(&b.add_on));
-        if let Some(winner) = winner {
-            candidate.outcome = Outcome::ExcludedBy(winner.add_on);
-            excluded = true;
-        }
+        candidate.outcome = settle(index, candidate.add_on, settled);
     }
-    excluded
+}
+
+/// The first that requires nothing that is still open. A catalog's requirements form no circle, so
+/// there is one.
+fn next_to_settle(index: &Index, open: &[AddOnCandidate]) -> usize {
+    let is_open = |add_on: &AddOnIx| {
+        open.iter().any(|c| c.add_on == *add_on && c.outcome == Outcome::InForce)
+    };
+    let is_next = |candidate: &AddOnCandidate| {
+        let entry = index.add_ons.get(candidate.add_on.get());
+        candidate.outcome != Outcome::InForce
+            || !entry.is_some_and(|entry| entry.requires.iter().any(is_open))
+    };
+    open.iter().position(is_next).unwrap_or(0)
+}
+
+fn settle(index: &Index, add_on: AddOnIx, settled: &[AddOnCandidate]) -> Outcome {
+    let Some(entry) = index.add_ons.get(add_on.get()) else { return Outcome::InForce };
+    let mut in_force = settled.iter().filter(|c| c.outcome == Outcome::InForce).map(|c| c.add_on);
+    if let Some(missing) =
+        entry.requires.iter().find(|required| !in_force.clone().any(|c| c == **required))
+    {
+        return Outcome::Requires(*missing);
+    }
+    in_force
+        .find(|other| entry.excludes.contains(other))
+        .map_or(Outcome::InForce, Outcome::ExcludedBy)
 }
 
 fn is_enrolled(index: &Index, facts: Facts<'_>, promotion: PromotionIx, at: Timestamp) -> bool {

@@ -331,11 +331,8 @@ fn held(pair: &Pair, side: usize, key: &TenantKey, seed: u64) -> Option<Held> {
             Some(Standing::Ended) => at >= found.window.end(),
             Some(Standing::NotInCatalog) => add_on.is_none(),
             Some(Standing::NotForTenant) => !naive::is_available(draft, &found.add_on, tenant, at),
-            // One that fell beside what excluded its requirement stays out, although the
-            // requirement has come back: where exclusions are held this may be so.
             Some(Standing::LacksRequirement) => because.as_ref().is_some_and(|other| {
-                add_on.unwrap().requires.contains(other)
-                    && (!held.in_force.contains(other) || exclusions(draft, tenant))
+                add_on.unwrap().requires.contains(other) && !held.in_force.contains(other)
             }),
             Some(Standing::Excluded) => because.as_ref().is_some_and(|other| {
                 let other_way = &draft.add_ons[other].excludes;
@@ -353,12 +350,6 @@ fn held(pair: &Pair, side: usize, key: &TenantKey, seed: u64) -> Option<Held> {
         }
     }
     Some(held)
-}
-
-fn exclusions(draft: &Draft, tenant: &Tenant) -> bool {
-    let held = || tenant.add_ons.iter().map(|entry| &entry.add_on);
-    let excludes = |add_on: &AddOnKey| draft.add_ons.get(add_on).map(|add_on| &add_on.excludes);
-    held().filter_map(excludes).any(|excludes| held().any(|other| excludes.contains(other)))
 }
 
 #[test]

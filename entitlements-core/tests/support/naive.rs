@@ -350,37 +350,24 @@ impl World<'_> {
             })
             .collect();
         able.sort_by_key(|entry| (entry.window.start(), entry.add_on.clone(), entry.window.end()));
-        let excludes = |a: &AddOnKey, b: &AddOnKey| {
-            self.draft.add_ons[a].excludes.contains(b) || self.draft.add_ons[b].excludes.contains(a)
+        let add_on = |entry: &TenantAddOn| &self.draft.add_ons[&entry.add_on];
+        let excludes = |a: &TenantAddOn, b: &TenantAddOn| {
+            add_on(a).excludes.contains(&b.add_on) || add_on(b).excludes.contains(&a.add_on)
         };
-        loop {
-            self.supported(&mut able);
-            let mut standing: Vec<&TenantAddOn> = Vec::new();
-            for entry in &able {
-                if !standing.iter().any(|before| excludes(&before.add_on, &entry.add_on)) {
-                    standing.push(entry);
-                }
-            }
-            let mut rest = standing.clone();
-            self.supported(&mut rest);
-            if rest.len() == standing.len() {
-                return rest;
-            }
-            let fell: Vec<_> =
-                standing.iter().filter(|e| !rest.iter().any(|r| std::ptr::eq(*r, **e))).collect();
-            able.retain(|entry| !fell.iter().any(|fallen| std::ptr::eq(**fallen, *entry)));
-        }
-    }
-
-    fn supported(&self, entries: &mut Vec<&TenantAddOn>) {
-        loop {
-            let present: BTreeSet<_> = entries.iter().map(|entry| entry.add_on.clone()).collect();
-            let before = entries.len();
-            entries.retain(|entry| self.draft.add_ons[&entry.add_on].requires.is_subset(&present));
-            if entries.len() == before {
-                return;
+        let mut in_force: Vec<&TenantAddOn> = Vec::new();
+        while !able.is_empty() {
+            let requires = |entry: &TenantAddOn, all: &[&TenantAddOn]| {
+                all.iter().any(|other| add_on(entry).requires.contains(&other.add_on))
+            };
+            let next = able.iter().position(|entry| !requires(entry, &able)).expect("no circle");
+            let entry = able.remove(next);
+            let has = |required: &AddOnKey| in_force.iter().any(|other| other.add_on == *required);
+            let supported = add_on(entry).requires.iter().all(has);
+            if supported && !in_force.iter().any(|other| excludes(other, entry)) {
+                in_force.push(entry);
             }
         }
+        in_force
     }
 
     fn status(&self) -> Status {

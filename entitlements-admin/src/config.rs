@@ -152,7 +152,8 @@ pub fn oidc(path: &Path, public_url: Option<&str>) -> Result<OidcConfig, ConfigE
         wrong(path, &"say with `--public-url` where the provider sends browsers back to")
     })?;
     let text = fs::read_to_string(path).map_err(|error| wrong(path, &error))?;
-    let file: OidcFile = toml::from_str(&text).map_err(|error| wrong(path, &error.message()))?;
+    let file: OidcFile =
+        toml::from_str(&text).map_err(|error| wrong(path, &mistake(&text, &error)))?;
     let client_secret = match &file.client_secret_file {
         None => None,
         Some(secret) => {
@@ -174,6 +175,14 @@ pub fn oidc(path: &Path, public_url: Option<&str>) -> Result<OidcConfig, ConfigE
     };
     config.check().map_err(|error| wrong(path, &error))?;
     Ok(config)
+}
+
+/// What is wrong in a file, with the line that it is in.
+fn mistake(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let place = before.matches('\n').count();
+    let line = text.lines().nth(place).unwrap_or_default();
+    format!("line {}, `{line}`: {}", place + 1, error.message())
 }
 
 /// Reads an address such as `127.0.0.1:7400`.

@@ -22,6 +22,8 @@ mod postgres;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod provider;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;

@@ -28,8 +28,8 @@ use tokio::{
 
 use crate::{postgres::skip::skip, support::DEADLINE};
 
-const PUBLIC_URL: &str = "http://127.0.0.1:7400";
-const SECRET: &str = "a secret that only the two know of, long enough for an HMAC";
+pub(crate) const PUBLIC_URL: &str = "http://127.0.0.1:7400";
+pub(crate) const SECRET: &str = "a secret that only the two know of, long enough for an HMAC";
 
 #[tokio::test]
 async fn the_whole_round_trip_says_who_somebody_is() {
@@ -197,15 +197,15 @@ async fn who_says_no_or_is_not_what_was_set_up_is_told_in_words() {
 }
 
 /// The provider, in a process of its own that ends with the test.
-struct Provider {
-    issuer: String,
+pub(crate) struct Provider {
+    pub(crate) issuer: String,
     http: HttpClient,
     _process: Child,
 }
 
 impl Provider {
     /// None where it is not installed.
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let folder = fetched("node");
         if !folder.join("node_modules").join("oidc-provider").is_dir() {
             let why = "its packages are not fetched; `cargo xtask test --install` does that";
@@ -272,26 +272,26 @@ impl Provider {
     }
 
     /// Tells the script what to do otherwise.
-    async fn order(&self, order: Value) {
+    pub(crate) async fn order(&self, order: Value) {
         let request = Request::post(format!("{}/test", self.issuer)).body(order.to_string());
         let response = self.http.send(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 204, "{order}");
     }
 
-    fn browser(&self) -> Browser<'_> {
+    pub(crate) fn browser(&self) -> Browser<'_> {
         Browser { provider: self, cookies: BTreeMap::new() }
     }
 }
 
 /// As much of a browser as it takes.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     provider: &'a Provider,
     cookies: BTreeMap<String, String>,
 }
 
 impl Browser<'_> {
     /// Goes there, signs in, allows what is asked for, and says what it comes back with.
-    async fn walk(mut self, url: &str, login: &str) -> String {
+    pub(crate) async fn walk(mut self, url: &str, login: &str) -> String {
         let mut response = self.get(url).await;
         // The form to sign in, the form to allow, and the way back.
         for _ in 0..3 {

@@ -75,7 +75,7 @@ fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
         .arg(script)
         .env("SIDECAR_URL", &world.sidecar_url)
         .env("ADMIN_URL", &world.admin_url)
-        .env("ADMIN_TOKEN", &world.token)
+        .env("ADMIN_KEY", &world.key)
         .output();
     let output = match ran {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -92,7 +92,7 @@ fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
 struct World {
     admin_url: String,
     sidecar_url: String,
-    token: String,
+    key: String,
     // Dropped from top to bottom: first those who run, then what they run in, then their folder.
     _sidecar: entitlements_sidecar::Running,
     _admin: entitlements_admin::Running,
@@ -108,7 +108,7 @@ impl World {
         Self {
             admin_url: format!("http://{}", admin.addr()),
             sidecar_url: format!("http://{}", sidecar.addr()),
-            token: admin.first_key().unwrap().to_owned(),
+            key: admin.first_key().unwrap().to_owned(),
             _sidecar: sidecar,
             _admin: admin,
             _runtime: runtime,
@@ -137,7 +137,7 @@ impl World {
             listen: free,
             socket: None,
             admin: format!("http://{}", admin.addr()),
-            token: admin.first_key().unwrap().to_owned(),
+            key: admin.first_key().unwrap().to_owned(),
             trust: admin.trust(),
             environment: "default".into(),
             data: folder.join("sidecar"),

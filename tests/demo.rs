@@ -48,20 +48,20 @@ fn it_starts_answers_follows_changes_and_finds_its_data_again() {
     let set = get(&url(&all), "");
     assert_eq!(set["entitlements"].as_array().unwrap().len(), 60);
 
-    let mut acme = get(&url(&change), &demo.token);
+    let mut acme = get(&url(&change), &demo.key);
     acme["overrides"][0]["amount"] = json!(before + 50);
     assert!(change.contains(&format!("\"amount\":{}", before + 50)), "{change}");
-    let changed = put(&url(&change), &demo.token, &acme);
+    let changed = put(&url(&change), &demo.key, &acme);
     let arrived = until(|| {
         let answer = post(&url(&again), &body(&again));
         (answer["amount"] == before + 50).then_some(answer)
     });
     assert_eq!(arrived["revision"], changed["revision"]);
 
-    let (token, serving) = (demo.token.clone(), demo.serving());
+    let (key, serving) = (demo.key.clone(), demo.serving());
     demo.stop();
     let second = Demo::start(folder.path());
-    assert_eq!(second.token, token, "the token is kept");
+    assert_eq!(second.key, key, "the key is kept");
     assert_eq!(second.serving().0, serving.0, "the tenants are kept");
     assert!(second.serving().1 > serving.1, "and so is the change");
     let check = second.command(1);
@@ -233,7 +233,7 @@ struct Demo {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
-    token: String,
+    key: String,
 }
 
 impl Demo {
@@ -250,13 +250,13 @@ impl Demo {
         thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
         });
-        let mut demo = Self { child, lines, said: Vec::new(), token: String::new() };
+        let mut demo = Self { child, lines, said: Vec::new(), key: String::new() };
         while !demo.said.iter().any(|line| line.starts_with("Ctrl-C")) {
             let line =
                 demo.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{:?}", demo.said));
             demo.said.push(line);
         }
-        demo.token = demo.word("Token");
+        demo.key = demo.word("Key");
         for daemon in ["Admin", "Sidecar"] {
             assert!(demo.word(daemon).starts_with("http://127.0.0.1:"), "{:?}", demo.said);
         }
@@ -326,12 +326,12 @@ fn body(command: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn get(url: &str, token: &str) -> Value {
-    request("GET", url, token, None)
+fn get(url: &str, key: &str) -> Value {
+    request("GET", url, key, None)
 }
 
-fn put(url: &str, token: &str, body: &Value) -> Value {
-    request("PUT", url, token, Some(body))
+fn put(url: &str, key: &str, body: &Value) -> Value {
+    request("PUT", url, key, Some(body))
 }
 
 fn post(url: &str, body: &Value) -> Value {
@@ -339,14 +339,14 @@ fn post(url: &str, body: &Value) -> Value {
 }
 
 /// As little HTTP as it takes.
-fn request(method: &str, url: &str, token: &str, body: Option<&Value>) -> Value {
+fn request(method: &str, url: &str, key: &str, body: Option<&Value>) -> Value {
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let body = body.map(ToString::to_string).unwrap_or_default();
     let mut stream = TcpStream::connect(host).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = format!(
         "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-         Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+         Authorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all((head + &body).as_bytes()).unwrap();

@@ -12,7 +12,7 @@ use entitlements_admin::{
 };
 
 pub(crate) use self::catalog::{
-    ApplyArguments, CatalogCommand, ExportArguments, PlanArguments, Token,
+    ApplyArguments, CatalogCommand, ExportArguments, KeyFile, PlanArguments,
 };
 
 /// Keeps the catalog and the tenants, records who changed what, and publishes signed snapshots.
@@ -24,7 +24,7 @@ pub(crate) use self::catalog::{
   entitlements-admin catalog validate catalog      find every mistake, change nothing
   entitlements-admin catalog import catalog        make it the catalog in force
   entitlements-admin serve                         start; the first time it prints a key
-  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7400/v1/tenants
+  curl -H \"Authorization: Bearer $KEY\" http://127.0.0.1:7400/v1/tenants
 
 Exit codes: 0 done, 1 it failed, 2 `catalog plan` found a change, 64 the command line is wrong."
 )]
@@ -235,7 +235,7 @@ pub(crate) struct ServeArguments {
     listen: String,
     #[command(flatten)]
     folder: Folder,
-    /// Listen where other machines reach it. Tokens travel readably: put TLS in front
+    /// Listen where other machines reach it. Keys travel readably: put TLS in front
     #[arg(long)]
     allow_remote: bool,
     /// Where people reach it with browsers, such as `https://entitlements.example.com`

@@ -197,10 +197,10 @@ pub fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     })
 }
 
-/// The service key that commands send to a control plane, from `ENTITLEMENTS_TOKEN`.
+/// The service key that commands send to a control plane, from `ENTITLEMENTS_KEY`.
 #[must_use]
-pub fn token() -> Option<String> {
-    variable("ENTITLEMENTS_TOKEN")
+pub fn key() -> Option<String> {
+    variable("ENTITLEMENTS_KEY")
 }
 
 /// Whether whoever started it wants no colours: `NO_COLOR` is set.

@@ -79,11 +79,11 @@ impl Admin {
     pub fn claim_folder(config: &Config) -> Result<File, StartError> {
         config.check()?;
         let failed = |why| StartError::Folder { folder: config.data.clone(), why };
-        fs::create_dir_all(&config.data).map_err(|error| failed(folder_problem(&error)))?;
+        make_folder(&config.data).map_err(|error| failed(folder_problem(&error)))?;
         lock(&config.data.join("lock")).map_err(failed)
     }
 
-    /// Opens the data folder and listens. The first time, it makes an admin token.
+    /// Opens the data folder and listens. The first time, it makes an admin key.
     ///
     /// # Errors
     /// Where it cannot be started. The text says why.
@@ -164,7 +164,7 @@ impl Running {
 
 fn open(config: &Config, clock: Clock) -> Result<App, String> {
     let data = &config.data;
-    fs::create_dir_all(data).map_err(|error| folder_problem(&error))?;
+    make_folder(data).map_err(|error| folder_problem(&error))?;
     // A file is for one process; a server has room for several.
     let lock = match &config.database {
         None => Some(lock(&data.join("lock"))?),
@@ -262,6 +262,20 @@ async fn first_key(app: &App) -> Result<Option<String>, StartError> {
     let command = Command::CreateKey(NewKey::new(Scope::Admin, "first key"));
     let outcome = app.execute(&Actor::local("first start"), command).await?;
     Ok(outcome.secret)
+}
+
+/// Makes a folder that is still there after a power cut.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if !path.is_dir() => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
 }
 
 fn folder_problem(error: &io::Error) -> String {

@@ -227,6 +227,7 @@ pub(crate) struct Arriving<'a> {
 pub(crate) enum Words<'a> {
     Packed(&'a [u64]),
     /// Little-endian.
+    #[cfg_attr(not(feature = "document"), expect(dead_code, reason = "only documents hold some"))]
     Stored(&'a [u8]),
 }
 

@@ -18,8 +18,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// The base address of the admin, such as `http://127.0.0.1:7400`.
     pub admin: String,
-    /// The admin's token for this sidecar (scope: sync).
-    pub token: String,
+    /// The admin's key for this sidecar (scope: sync).
+    pub key: String,
     /// The public root key, 64 hex digits. Nothing is believed that it does not vouch for.
     pub trust: String,
     /// Which environment's snapshots to take.
@@ -87,10 +87,10 @@ impl Default for Limits {
 pub struct ConfigError(String);
 
 impl ConfigError {
-    pub(crate) fn token() -> Self {
+    pub(crate) fn key() -> Self {
         Self(
-            "the admin's token is missing or holds characters that no token has: give --token or \
-             --token-file"
+            "the admin's key is missing or holds characters that no key has: give --key or \
+             --key-file"
                 .into(),
         )
     }
@@ -127,8 +127,8 @@ impl Config {
         if self.environment.is_empty() {
             return Err(ConfigError("the environment has no name: give --environment".into()));
         }
-        if !is_header_text(&self.token) {
-            return Err(ConfigError::token());
+        if !is_header_text(&self.key) {
+            return Err(ConfigError::key());
         }
         if let Some(origin) = self.allow_origins.iter().find(|origin| !is_origin(origin)) {
             return Err(ConfigError(format!(
@@ -198,7 +198,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             socket: None,
             admin: "http://127.0.0.1:7400".into(),
-            token: "t".into(),
+            key: "t".into(),
             trust: entitlements_core::signed::SigningKey::from_bytes([7; 32]).public().to_string(),
             environment: "default".into(),
             data: "data".into(),
@@ -217,7 +217,7 @@ mod tests {
             (|c| c.local_token = Some("short".into()), "too short"),
             (|c| c.poll_wait_s = 0, "1 to 60 seconds"),
             (|c| c.environment = String::new(), "--environment"),
-            (|c| c.token = "a\nb".into(), "--token"),
+            (|c| c.key = "a\nb".into(), "--key"),
             (|c| c.allow_origins = vec!["https://a.example/x".into()], "no origin"),
             (|c| c.trust = "beef".into(), "64 hex digits"),
             (|c| c.admin = "https://admin.example".into(), "http only"),
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn secrets_stay_out_of_debug_output() {
         let mut secret = config();
-        secret.token = "hush".into();
+        secret.key = "hush".into();
         secret.local_token = Some("hush-hush-hush-hush".into());
         assert!(!format!("{secret:?}").contains("hush"));
     }

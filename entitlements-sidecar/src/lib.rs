@@ -12,7 +12,7 @@
 //!     listen: ([127, 0, 0, 1], 7401).into(),
 //!     socket: None,
 //!     admin: "http://127.0.0.1:7400".into(),
-//!     token: "the admin's token with the scope sync".into(),
+//!     key: "the admin's key with the scope sync".into(),
 //!     trust: "the admin's root key, 64 hex digits".into(),
 //!     environment: "default".into(),
 //!     data: "./entitlements-data/sidecar".into(),

@@ -20,12 +20,12 @@ struct Cli {
     /// The admin
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7400")]
     admin: String,
-    /// The admin's token for this sidecar (scope: sync)
-    #[arg(long, env = "ENTITLEMENTS_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// A file that holds the token
-    #[arg(long, value_name = "PATH", conflicts_with = "token")]
-    token_file: Option<PathBuf>,
+    /// The admin's key for this sidecar (scope: sync)
+    #[arg(long, env = "ENTITLEMENTS_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// A file that holds that key
+    #[arg(long, value_name = "PATH", conflicts_with = "key")]
+    key_file: Option<PathBuf>,
     /// The admin's public root key, 64 hex digits: only what it vouches for is believed
     #[arg(long, value_name = "HEX", env = "ENTITLEMENTS_TRUST")]
     trust: Option<String>,
@@ -61,7 +61,7 @@ enum LogFormat {
 const EXAMPLES: &str = "\
 Examples:
   Follow an admin on the same host:
-    entitlements-sidecar --token-file sync.token --trust-file root.pub
+    entitlements-sidecar --key-file sync.key --trust-file root.pub
 
   Ask it:
     curl -s localhost:7401/v1/check -d '{\"tenant\":\"acme\",\"feature\":\"seats\"}'
@@ -71,7 +71,7 @@ Examples:
     curl -s localhost:7401/readyz
 
   Let a web page ask, and listen on a unix socket too:
-    entitlements-sidecar --trust-file root.pub --token-file sync.token \\
+    entitlements-sidecar --trust-file root.pub --key-file sync.key \\
       --allow-origin https://app.example --socket /run/entitlements/sidecar.sock
 
 Exit codes: 0 stopped as asked, 1 could not start, 64 told nonsense.";
@@ -142,7 +142,7 @@ fn config(cli: Cli) -> Result<Config, ConfigError> {
         listen: cli.listen,
         socket: cli.socket,
         admin: cli.admin,
-        token: given(cli.token, cli.token_file)?,
+        key: given(cli.key, cli.key_file)?,
         trust: given(cli.trust, cli.trust_file)?,
         environment: cli.environment,
         data: cli.data,

@@ -77,8 +77,8 @@ impl Sidecar {
     pub async fn start_with(config: Config, limits: Limits) -> Result<Running, StartError> {
         let checked = config.check()?;
         let (listener, addr) = listen(config.listen).await?;
-        let upstream = Upstream::new(checked.admin, &config.token)
-            .ok_or_else(|| StartError::Config(ConfigError::token()))?;
+        let upstream = Upstream::new(checked.admin, &config.key)
+            .ok_or_else(|| StartError::Config(ConfigError::key()))?;
         let folder_error = |why: String| StartError::Folder(config.data.clone(), why);
         let opened = sync::open(&config.data, checked.root, &config.environment)
             .map_err(|error| folder_error(error.to_string()))?;

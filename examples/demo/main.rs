@@ -129,13 +129,13 @@ async fn start_admin(cli: &Cli) -> Result<entitlements_admin::Running, Failure> 
 async fn start_sidecar(
     cli: &Cli,
     admin: &entitlements_admin::Running,
-    token: String,
+    key: String,
 ) -> Result<entitlements_sidecar::Running, Failure> {
     let config = entitlements_sidecar::Config {
         listen: cli.sidecar,
         socket: None,
         admin: format!("http://{}", admin.addr()),
-        token,
+        key,
         trust: admin.trust(),
         environment: entitlements_admin::Config::default().environment,
         data: cli.data.join("sidecar"),

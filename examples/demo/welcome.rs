@@ -15,7 +15,7 @@ const EXPLAINED: &str = "eligibility-checks";
 pub(crate) struct Welcome<'t> {
     admin: SocketAddr,
     sidecar: SocketAddr,
-    token: &'t str,
+    key: &'t str,
     tenants: usize,
     revision: Revision,
     /// What the change in the commands makes of [`ASKED`].
@@ -26,7 +26,7 @@ impl<'t> Welcome<'t> {
     pub(crate) fn new(
         admin: &entitlements_admin::Running,
         sidecar: &entitlements_sidecar::Running,
-        token: &'t str,
+        key: &'t str,
     ) -> Self {
         let pin = admin.app().pin();
         let present = match pin.check(ACME, ASKED, admin.app().now()).verdict() {
@@ -36,7 +36,7 @@ impl<'t> Welcome<'t> {
         Self {
             admin: admin.addr(),
             sidecar: sidecar.addr(),
-            token,
+            key,
             tenants: pin.tenant_count(),
             revision: pin.revision(),
             raised: present + 50,
@@ -46,7 +46,7 @@ impl<'t> Welcome<'t> {
 
 impl fmt::Display for Welcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { admin, sidecar, token, tenants, revision, raised } = self;
+        let Self { admin, sidecar, key, tenants, revision, raised } = self;
         let check = format!(
             "curl -s http://{sidecar}/v1/check -d '{{\"tenant\":\"{ACME}\",\"feature\":\"{ASKED}\"}}'"
         );
@@ -55,7 +55,7 @@ impl fmt::Display for Welcome<'_> {
             "
 Admin     http://{admin}
 Sidecar   http://{sidecar}
-Token     {token}
+Key       {key}
 Serving   {tenants} tenants at revision {revision}
 
 Try these in another terminal:
@@ -70,9 +70,9 @@ Try these in another terminal:
    curl -s http://{sidecar}/v1/tenants/{ACME}/entitlements
 
 4. A change in the admin: an operator gives {ACME} {raised} of {ASKED}.
-   curl -s -H 'Authorization: Bearer {token}' http://{admin}/v1/tenants/{ACME} \\
+   curl -s -H 'Authorization: Bearer {key}' http://{admin}/v1/tenants/{ACME} \\
      | sed 's/\"amount\":[0-9]*/\"amount\":{raised}/' \\
-     | curl -s -X PUT -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+     | curl -s -X PUT -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
        --data-binary @- http://{admin}/v1/tenants/{ACME}
 
 5. The first question again. The change has arrived at the sidecar.

@@ -48,7 +48,7 @@ Exit codes: 0 all is as expected, 1 something is not.")]
     },
     /// Say what would change, and for whom
     #[command(after_help = "Examples:
-  entitlements-admin catalog plan catalog --against http://127.0.0.1:7400 --token-file admin.key
+  entitlements-admin catalog plan catalog --against http://127.0.0.1:7400 --key-file admin.key
   entitlements-admin catalog plan catalog --against main/catalog --tenants tenants.toml
 
 Against a control plane it tells the effect on every tenant; against files, on those of `--tenants`.
@@ -57,7 +57,7 @@ Exit codes: 0 nothing would change, 1 it failed, 2 something would change.")]
     Plan(PlanArguments),
     /// Make the files the catalog of a control plane
     #[command(after_help = "Examples:
-  entitlements-admin catalog apply catalog --to http://127.0.0.1:7400 --token-file admin.key
+  entitlements-admin catalog apply catalog --to http://127.0.0.1:7400 --key-file admin.key
   entitlements-admin catalog apply catalog --to http://127.0.0.1:7400 --draft \"Spring prices\"
 
 It does nothing where nothing would change. `entitlements.lock` in the folder says which catalog the
@@ -67,7 +67,7 @@ Exit codes: 0 done, or nothing to do; 1 it failed or refused.")]
     Apply(ApplyArguments),
     /// Write a catalog as files, and note in `entitlements.lock` which one it is
     #[command(after_help = "Examples:
-  entitlements-admin catalog export catalog --from http://127.0.0.1:7400 --token-file admin.key
+  entitlements-admin catalog export catalog --from http://127.0.0.1:7400 --key-file admin.key
   entitlements-admin catalog export catalog --from ./entitlements-data
 
 It writes `modules.toml`, `features.toml`, `plans.toml` and so on. Comments in them do not survive.")]
@@ -88,10 +88,10 @@ Tenants in the files are made or replaced in the same commit. While the control 
 
 /// How to prove who is asking.
 #[derive(Debug, Args)]
-pub(crate) struct Token {
-    /// A file with a service key. Without it, the key is taken from `ENTITLEMENTS_TOKEN`
+pub(crate) struct KeyFile {
+    /// A file with a service key. Without it, the key is taken from `ENTITLEMENTS_KEY`
     #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -111,7 +111,7 @@ pub(crate) struct PlanArguments {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) token: Token,
+    pub(crate) key: KeyFile,
 }
 
 #[derive(Debug, Args)]
@@ -128,7 +128,7 @@ pub(crate) struct ApplyArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) draft: Option<String>,
     #[command(flatten)]
-    pub(crate) token: Token,
+    pub(crate) key: KeyFile,
 }
 
 #[derive(Debug, Args)]
@@ -145,5 +145,5 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) environment: String,
     #[command(flatten)]
-    pub(crate) token: Token,
+    pub(crate) key: KeyFile,
 }

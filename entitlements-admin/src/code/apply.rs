@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &ApplyArguments) -> Result<(), Failure> {
     let wanted = checked(folder)?.catalog;
     let hash = wanted.content_hash().map_err(Failure::failed)?;
     let lock = Lock::read(folder)?.unwrap_or_default();
-    let remote = Remote::new(&arguments.to, &arguments.token)?;
+    let remote = Remote::new(&arguments.to, &arguments.key)?;
     let live = remote.live()?;
     let place = format!("{} ({})", remote.url(), live.environment);
     if live.hash == hash && live.revision > 0 {

@@ -24,7 +24,7 @@ use crate::{
 pub(super) fn run(arguments: &ExportArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     let live = if Remote::is_url(&arguments.from) {
-        Remote::new(&arguments.from, &arguments.token)?.live()?
+        Remote::new(&arguments.from, &arguments.key)?.live()?
     } else {
         stored(Path::new(&arguments.from), &arguments.environment)?
     };

@@ -71,7 +71,7 @@ fn live(arguments: &PlanArguments, wanted: &Draft) -> Result<Plan, Failure> {
             "`--tenants` is for files: a control plane knows its own tenants".into(),
         ));
     }
-    let remote = Remote::new(&arguments.against, &arguments.token)?;
+    let remote = Remote::new(&arguments.against, &arguments.key)?;
     let live = remote.live()?;
     let Verdict { revision, changes, problems, needs_approval, impact } = remote.plan(wanted)?;
     if revision != live.revision {

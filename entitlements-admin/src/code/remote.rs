@@ -13,7 +13,7 @@ use hyper::{HeaderMap, Method, Request, Uri, body::Bytes, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;
 
-use crate::cli::{Failure, Token};
+use crate::cli::{Failure, KeyFile};
 
 /// How long an answer may take. An effect on very many tenants takes a while.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,7 +27,7 @@ pub(super) struct Remote {
     client: HttpClient,
     /// Its address, without a slash at the end.
     url: String,
-    token: String,
+    key: String,
 }
 
 /// The catalog that is live.
@@ -93,7 +93,7 @@ impl Remote {
     }
 
     /// Takes the address and the key. It connects when it is asked something.
-    pub(super) fn new(url: &str, token: &Token) -> Result<Self, Failure> {
+    pub(super) fn new(url: &str, file: &KeyFile) -> Result<Self, Failure> {
         let wrong = |why: &str| Failure::Usage(format!("`{url}` is no address: {why}"));
         let uri: Uri =
             url.parse().map_err(|_| wrong("write one such as `http://127.0.0.1:7400`"))?;
@@ -114,7 +114,7 @@ impl Remote {
             .build()
             .map_err(Failure::failed)?;
         let url = url.trim_end_matches('/').into();
-        Ok(Self { runtime, client, url, token: key(token)? })
+        Ok(Self { runtime, client, url, key: key(file)? })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -215,7 +215,7 @@ impl Remote {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.key));
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -301,14 +301,13 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
 }
 
 /// The service key, from its file or from the environment.
-fn key(token: &Token) -> Result<String, Failure> {
-    let text = match &token.token_file {
+fn key(file: &KeyFile) -> Result<String, Failure> {
+    let text = match &file.key_file {
         Some(path) => fs::read_to_string(path)
             .map_err(|error| Failure::failed(format!("`{}`: {error}", path.display())))?,
-        None => config::token().ok_or_else(|| {
+        None => config::key().ok_or_else(|| {
             Failure::Usage(
-                "a service key is needed: give `--token-file FILE`, or set `ENTITLEMENTS_TOKEN`"
-                    .into(),
+                "a service key is needed: give `--key-file FILE`, or set `ENTITLEMENTS_KEY`".into(),
             )
         })?,
     };

@@ -17,9 +17,8 @@ pub(super) struct Segments<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(value) = Path::from_request_parts(parts, state)
-            .await
-            .map_err(|error| Problem::new(Code::InvalidRequest, error.body_text()))?;
+        let Path(value) =
+            Path::from_request_parts(parts, state).await.map_err(|error| wrong("path", &error))?;
         Ok(Self(value))
     }
 }
@@ -30,10 +29,15 @@ pub(super) struct Params<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Query(value) = Query::try_from_uri(&parts.uri)
-            .map_err(|error| Problem::new(Code::InvalidRequest, error.body_text()))?;
+        let Query(value) =
+            Query::try_from_uri(&parts.uri).map_err(|error| wrong("query", &error))?;
         Ok(Self(value))
     }
+}
+
+fn wrong(part: &str, error: &impl std::error::Error) -> Problem {
+    let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Problem::new(Code::InvalidRequest, format!("the {part} is wrong, see `/docs`: {why}"))
 }
 
 /// The most that a list shows at once.

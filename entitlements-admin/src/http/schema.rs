@@ -56,7 +56,7 @@ impl std::str::FromStr for Document {
     }
 }
 
-/// One schema, for editors and clients. It holds nobody's data, so it takes no token.
+/// One schema, for editors and clients. It holds nobody's data, so it takes no key.
 pub(super) async fn get(State(app): State<App>, Segments(file): Segments<String>) -> Reply {
     let name = file.strip_suffix(".json").unwrap_or_default();
     let document: Document = name.parse().map_err(|_| {

@@ -3,7 +3,7 @@
 use super::{
     Kind,
     key::{Key, Scope},
-    people::{Role, User},
+    people::User,
 };
 
 /// The kinds of objects by which somebody gets in.
@@ -15,8 +15,7 @@ pub fn is_open(kind: Kind, json: &str) -> bool {
     match kind {
         Kind::Key => serde_json::from_str::<Key>(json)
             .is_ok_and(|key| key.scope == Scope::Admin && key.expires_at.is_none()),
-        Kind::User => serde_json::from_str::<User>(json)
-            .is_ok_and(|user| !user.disabled && user.roles.contains(&Role::SuperAdmin)),
+        Kind::User => serde_json::from_str::<User>(json).is_ok_and(|user| user.is_super_admin()),
         Kind::Catalog | Kind::Tenant | Kind::Draft | Kind::Setting => false,
     }
 }

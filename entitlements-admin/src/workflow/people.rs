@@ -201,33 +201,6 @@ fn is_host(text: &str) -> bool {
     })
 }
 
-/// Goes on where somebody is still there to look after the users once one of them is changed, or
-/// is removed (`after` is absent).
-///
-/// # Errors
-/// Where the last Super Admin would be disabled, would get another role, or would be removed.
-pub fn keeps_a_super_admin<'a>(
-    users: impl IntoIterator<Item = (&'a str, &'a User)>,
-    changed: &str,
-    after: Option<&User>,
-) -> Result<(), String> {
-    let mut was_one = None;
-    for (id, user) in users {
-        if user.is_super_admin() && id != changed {
-            return Ok(());
-        }
-        if user.is_super_admin() {
-            was_one = Some(&user.email);
-        }
-    }
-    match was_one {
-        Some(email) if !after.is_some_and(User::is_super_admin) => Err(format!(
-            "`{email}` is the last Super Admin who can sign in: make somebody else one first"
-        )),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,28 +279,5 @@ mod tests {
         let json = json.replace(":0}", &format!(":{created_at}}}"));
         assert_eq!(serde_json::from_str::<User>(&json).unwrap(), ada);
         assert_eq!(serde_json::to_string(&ada).unwrap(), json);
-    }
-
-    #[test]
-    fn the_last_super_admin_stays() {
-        let ada = user("ada@x.org", &[Role::SuperAdmin, Role::Analyst]);
-        let eve = user("eve@x.org", &[Role::Analyst]);
-        let disabled = User { disabled: true, ..ada.clone() };
-        let demoted = user("ada@x.org", &[Role::Analyst]);
-        let renamed = User { name: "Countess".into(), ..ada.clone() };
-
-        let alone = [("1", &ada), ("2", &eve), ("3", &disabled)];
-        for after in [None, Some(&disabled), Some(&demoted)] {
-            let error = keeps_a_super_admin(alone, "1", after).unwrap_err();
-            assert!(error.contains("`ada@x.org`"), "{error}");
-        }
-        assert_eq!(keeps_a_super_admin(alone, "1", Some(&renamed)), Ok(()));
-        assert_eq!(keeps_a_super_admin(alone, "2", None), Ok(()));
-        assert_eq!(keeps_a_super_admin(alone, "3", None), Ok(()));
-
-        let two = [("1", &ada), ("2", &renamed)];
-        for after in [None, Some(&disabled), Some(&demoted)] {
-            assert_eq!(keeps_a_super_admin(two, "1", after), Ok(()));
-        }
     }
 }

@@ -93,7 +93,7 @@ impl Files {
         let arguments: Vec<_> =
             ["catalog"].into_iter().chain(arguments.split_whitespace()).collect();
         let mut command = program(&arguments);
-        command.current_dir(self.folder.path()).env("ENTITLEMENTS_TOKEN", &self.token);
+        command.current_dir(self.folder.path()).env("ENTITLEMENTS_KEY", &self.token);
         let output = timeout(DEADLINE, command.output()).await.expect("it ends").unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let code = output.status.code().unwrap();
@@ -386,11 +386,11 @@ async fn whoever_may_not_or_cannot_is_told() {
     files.run("apply c --to URL/v1").await.is(64, "leave out");
     files.run("apply c/plans.toml --to URL").await.is(64, "is a file");
     files.run("apply nothing --to URL").await.is(1, "`nothing`");
-    files.run("apply c --to URL --token-file nothing").await.is(1, "`nothing`");
+    files.run("apply c --to URL --key-file nothing").await.is(1, "`nothing`");
     files.write("key", &format!("{}\n", files.token));
     files.token = String::new();
-    files.run("apply c --to URL").await.is(64, "ENTITLEMENTS_TOKEN");
-    files.run("apply c --to URL --token-file key").await.is(0, "revision ");
+    files.run("apply c --to URL").await.is(64, "ENTITLEMENTS_KEY");
+    files.run("apply c --to URL --key-file key").await.is(0, "revision ");
     files.token = "ent_wrong".into();
     files.run("plan c --against URL").await.is(1, "refused (401)");
     let reader = world.client(entitlements_admin::workflow::Scope::Read).await;

@@ -22,7 +22,7 @@ use super::{gate::Refusal, machine::Ask};
 pub(crate) struct Upstream {
     client: Client<HttpConnector, Empty<Bytes>>,
     admin: Uri,
-    token: HeaderValue,
+    key: HeaderValue,
 }
 
 /// What the admin sent. Nothing in it is believed yet.
@@ -40,8 +40,8 @@ pub(crate) enum FetchError {
     Unreachable { admin: Uri, why: String },
     #[error("the admin at `{0}` is silent")]
     Silent(Uri),
-    #[error("the admin refuses this sidecar's token: give it one with the scope `sync`")]
-    Token,
+    #[error("the admin refuses this sidecar's key: give it one with the scope `sync`")]
+    Key,
     #[error("the admin answers {0} where a snapshot was asked for")]
     Status(StatusCode),
     #[error("the admin's answer is not understood: {0}")]
@@ -56,7 +56,7 @@ impl FetchError {
         match self {
             Self::Unreachable { .. } => "unreachable",
             Self::Silent(_) => "silent",
-            Self::Token => "token",
+            Self::Key => "key",
             Self::Status(_) => "status",
             Self::Malformed(_) | Self::Refused(_) => "malformed",
         }
@@ -64,20 +64,20 @@ impl FetchError {
 
     /// Every word there is.
     pub(crate) const CAUSES: [&'static str; 5] =
-        ["unreachable", "silent", "token", "status", "malformed"];
+        ["unreachable", "silent", "key", "status", "malformed"];
 }
 
 impl Upstream {
-    /// `token` must be fit for a header.
-    pub(crate) fn new(admin: Uri, token: &str) -> Option<Self> {
+    /// `key` must be fit for a header.
+    pub(crate) fn new(admin: Uri, key: &str) -> Option<Self> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIME_MAX));
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        let mut token = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-        token.set_sensitive(true);
-        Some(Self { client, admin, token })
+        let mut key = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
+        key.set_sensitive(true);
+        Some(Self { client, admin, key })
     }
 
     /// Asks one question.
@@ -107,7 +107,7 @@ impl Upstream {
     async fn get(&self, path: &str, patience: Duration) -> Result<Response<Incoming>, FetchError> {
         let base = self.admin.to_string();
         let request = Request::get(format!("{}{path}", base.trim_end_matches('/')))
-            .header(AUTHORIZATION, self.token.clone())
+            .header(AUTHORIZATION, self.key.clone())
             .header(USER_AGENT, concat!("entitlements-sidecar/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .map_err(|error| FetchError::Malformed(error.to_string()))?;
@@ -117,7 +117,7 @@ impl Upstream {
             .map_err(|error| self.unreachable(&error))?;
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(FetchError::Token),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(FetchError::Key),
             other => Err(FetchError::Status(other)),
         }
     }

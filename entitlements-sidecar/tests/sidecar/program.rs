@@ -10,7 +10,7 @@ use crate::support::{CATALOG, Upstream, root};
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_entitlements-sidecar"));
-    command.env_remove("ENTITLEMENTS_TOKEN").env_remove("ENTITLEMENTS_TRUST");
+    command.env_remove("ENTITLEMENTS_KEY").env_remove("ENTITLEMENTS_TRUST");
     command
 }
 
@@ -30,13 +30,13 @@ fn nonsense_is_one_sentence_and_exit_code_64() {
     for (arguments, said) in [
         (vec!["--nope"], "--nope"),
         (vec!["--listen", "everywhere"], "everywhere"),
-        (vec!["--token", "t"], "root key"),
-        (vec!["--token", "t", "--trust", "beef"], "`beef`"),
-        (vec!["--trust", &trust], "--token"),
-        (vec!["--trust", &trust, "--token", "t", "--listen", "0.0.0.0:0"], "--local-token-file"),
-        (vec!["--trust", &trust, "--token", "t", "--admin", "ftp://x"], "http://"),
-        (vec!["--trust", &trust, "--token-file", "/no/such/file"], "/no/such/file"),
-        (vec!["--trust", &trust, "--token", "t", "--poll-wait", "99"], "`99`"),
+        (vec!["--key", "t"], "root key"),
+        (vec!["--key", "t", "--trust", "beef"], "`beef`"),
+        (vec!["--trust", &trust], "--key"),
+        (vec!["--trust", &trust, "--key", "t", "--listen", "0.0.0.0:0"], "--local-token-file"),
+        (vec!["--trust", &trust, "--key", "t", "--admin", "ftp://x"], "http://"),
+        (vec!["--trust", &trust, "--key-file", "/no/such/file"], "/no/such/file"),
+        (vec!["--trust", &trust, "--key", "t", "--poll-wait", "99"], "`99`"),
     ] {
         let (code, line) = failed(&arguments);
         assert_eq!(code, 64, "{arguments:?}: {line}");
@@ -51,7 +51,7 @@ fn a_taken_port_and_an_unusable_folder_are_one_line_and_exit_code_1() {
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let known = ["--trust", &trust, "--token", "t"];
+    let known = ["--trust", &trust, "--key", "t"];
     let (code, line) = failed(&[&known[..], &["--listen", &address, "--data", data]].concat());
     assert_eq!(code, 1);
     assert!(line.contains(&address) && line.contains("in use"), "{line}");
@@ -81,7 +81,7 @@ async fn it_announces_itself_and_ends_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = program()
         .args(["--listen", "127.0.0.1:0", "--admin", &upstream.url()])
-        .args(["--trust", &root().public().to_string(), "--token", "sync-token"])
+        .args(["--trust", &root().public().to_string(), "--key", "sync-key"])
         .args(["--log-format", "json", "--data", folder.path().to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 
-const { ADMIN_URL, ADMIN_TOKEN } = process.env;
+const { ADMIN_URL, ADMIN_KEY } = process.env;
 export const SIDECAR_URL = process.env.SIDECAR_URL;
 
-assert.ok(SIDECAR_URL && ADMIN_URL && ADMIN_TOKEN, "set SIDECAR_URL, ADMIN_URL and ADMIN_TOKEN");
+assert.ok(SIDECAR_URL && ADMIN_URL && ADMIN_KEY, "set SIDECAR_URL, ADMIN_URL and ADMIN_KEY");
 
 // Nothing here takes long. A script that hangs must fail.
 setTimeout(() => {
@@ -16,7 +16,7 @@ setTimeout(() => {
 /** Gives `acme` so many seats by an override, and returns the revision of the change. */
 export async function overrideSeats(amount) {
   const url = `${ADMIN_URL}/v1/tenants/acme`;
-  const authorization = `Bearer ${ADMIN_TOKEN}`;
+  const authorization = `Bearer ${ADMIN_KEY}`;
   const read = await fetch(url, { headers: { authorization } });
   assert.equal(read.status, 200);
   const tenant = await read.json();

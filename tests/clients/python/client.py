@@ -11,13 +11,13 @@ from openfeature.exception import ErrorCode
 
 SIDECAR_URL = os.environ["SIDECAR_URL"]
 ADMIN_URL = os.environ["ADMIN_URL"]
-ADMIN_TOKEN = os.environ["ADMIN_TOKEN"]
+ADMIN_KEY = os.environ["ADMIN_KEY"]
 
 
 def override_seats(amount):
     """Gives `acme` so many seats by an override."""
     url = f"{ADMIN_URL}/v1/tenants/acme"
-    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     read = requests.get(url, headers=headers, timeout=5)
     read.raise_for_status()
     tenant = read.json() | {"overrides": [{"feature": "seats", "amount": amount}]}

@@ -74,7 +74,7 @@ pub(crate) fn config(data: &Path, admin: &str) -> Config {
         listen: ([127, 0, 0, 1], 0).into(),
         socket: None,
         admin: admin.into(),
-        token: "sync-token".into(),
+        key: "sync-key".into(),
         trust: root().public().to_string(),
         environment: "default".into(),
         data: data.into(),

@@ -186,7 +186,7 @@ async fn answer(
     mut changes: watch::Receiver<u64>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    assert_eq!(request.headers()["authorization"], "Bearer sync-token");
+    assert_eq!(request.headers()["authorization"], "Bearer sync-key");
     let seen = || world.lock().unwrap().clone();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));

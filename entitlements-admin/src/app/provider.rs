@@ -35,8 +35,7 @@ impl App {
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         let (state_hash, expires_at) = (started.pending.state_hash, started.pending.expires_at);
         let keep = Note::PendingSignIn { state_hash, json, expires_at };
-        let forget = Note::PrunePending { before: now };
-        self.store().note(vec![forget, keep]).await?;
+        self.store().note(vec![keep]).await?;
         Ok(Away { url: started.url, browser: started.browser })
     }
 

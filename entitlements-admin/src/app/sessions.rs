@@ -10,7 +10,7 @@ use entitlements_core::Timestamp;
 use super::{Actor, App, Call, Error, Expected, execute::Decided, parsed, users::credentials};
 use crate::{
     ids,
-    store::{Note, Reading},
+    store::{Note, Reading, SIGN_IN_FAILED},
     workflow::{
         Kind, ObjectId, Origin, SessionChange, SessionRow, key, people::User, permission,
         sign_in::Failures,
@@ -50,9 +50,6 @@ impl std::fmt::Debug for Opened {
         write!(f, "Opened({})", self.user)
     }
 }
-
-/// The topic under which wrong passwords are noted, by address.
-const FAILED: &str = "sign_in_failed";
 
 /// How long a noted request of a session stands for the next ones, in microseconds.
 const SEEN_NOTED_US: i64 = 60 * 1_000_000;
@@ -94,7 +91,7 @@ impl App {
         let _going = self.0.sign_ins.begin(&email).ok_or(Error::Busy)?;
         let now = self.now();
         let noted = email.clone();
-        let failures = self.store().read(move |store| store.note(FAILED, &noted)).await?;
+        let failures = self.store().read(move |store| store.note(SIGN_IN_FAILED, &noted)).await?;
         let failures = failures.map_or(Failures { count: 0, last_at: now }, |(count, last_at)| {
             Failures { count: u32::try_from(count).unwrap_or(u32::MAX), last_at }
         });
@@ -115,7 +112,7 @@ impl App {
         let Some(user) = found.filter(|_| fits) else {
             return Err(self.failed(call, email, failures, now).await?);
         };
-        self.store().note(vec![Note::Forget { topic: FAILED, key: email }]).await?;
+        self.store().note(vec![Note::Forget { topic: SIGN_IN_FAILED, key: email }]).await?;
         self.open_session(call, &user.id, wanted.agent, "sign_in").await
     }
 
@@ -162,7 +159,7 @@ impl App {
         now: Timestamp,
     ) -> Result<Error, Error> {
         let after = Failures { count: before.count.saturating_add(1), last_at: now };
-        let note = Note::Count { topic: FAILED, key: email.clone(), at: now };
+        let note = Note::Count { topic: SIGN_IN_FAILED, key: email.clone(), at: now };
         self.store().note(vec![note]).await?;
         if before.may_try(now).is_ok() && after.may_try(now).is_err() {
             let origin = Origin { actor: "nobody".into(), ..call.origin("lock_sign_in", now) };

@@ -6,7 +6,7 @@ use axum::{
     RequestPartsExt,
     body::Body,
     extract::{RawPathParams, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -104,7 +104,7 @@ async fn admit(app: &App, route: Route, request: Request) -> Result<Request, Pro
     let (idempotency, body) = match idempotency_key(&parts.headers)? {
         Some(key) if parts.method != Method::GET => {
             let bytes = body::collect(&parts.headers, body, IMPORT_BYTES_MAX).await?;
-            let fingerprint = fingerprint(&parts.method, parts.uri.path(), &bytes);
+            let fingerprint = fingerprint(&parts.method, &parts.uri, &bytes);
             (Some(IdempotencyKey { key, fingerprint }), Body::from(bytes))
         }
         _ => (None, body),
@@ -183,7 +183,8 @@ fn reason(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// What makes two requests the same.
-fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
+fn fingerprint(method: &Method, uri: &Uri, body: &[u8]) -> [u8; 32] {
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
     let mut hasher = blake3::Hasher::new();
     for part in [method.as_str().as_bytes(), path.as_bytes(), body] {
         hasher.update(&(part.len() as u64).to_be_bytes());

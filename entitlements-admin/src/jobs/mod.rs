@@ -8,7 +8,7 @@ mod retention;
 
 use std::time::Duration;
 
-use entitlements_core::Timestamp;
+use entitlements_core::{Revision, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::app::{App, Error};
@@ -25,19 +25,18 @@ const CHECKPOINT_ROWS: u64 = 256;
 /// Works until the application stops.
 pub(crate) fn start(app: App, holder: String) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut revisions = app.revisions();
-        loop {
-            revisions.mark_unchanged();
-            if let Err(error) = run(&app, &holder).await {
-                tracing::warn!(%error, "a reconciler failed, and will try again");
+        let work = async {
+            loop {
+                let seen = app.revision();
+                if let Err(error) = run(&app, &holder).await {
+                    tracing::warn!(%error, "a reconciler failed, and will try again");
+                }
+                until_due(&app, seen).await;
             }
-            let pause = until_due(&app).await;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                // What was committed may be due sooner.
-                _ = revisions.changed() => {}
-                () = app.told_to_stop() => return,
-            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = app.told_to_stop() => {}
         }
     })
 }
@@ -57,7 +56,29 @@ pub async fn run(app: &App, holder: &str) -> Result<(), Error> {
     app.keep_checkpoint(CHECKPOINT_ROWS).await
 }
 
-async fn until_due(app: &App) -> Duration {
+/// Waits until there may be something to do since a commit: a draft's instant has come, there are
+/// enough new rows for a checkpoint, or it is time to look around.
+async fn until_due(app: &App, since: Revision) {
+    let mut revisions = app.revisions();
+    let rest = tokio::time::sleep(PAUSE);
+    tokio::pin!(rest);
+    loop {
+        let pause = pause(app).await;
+        tokio::select! {
+            () = &mut rest => return,
+            () = tokio::time::sleep(pause) => return,
+            // What was committed may be due sooner.
+            changed = revisions.changed() => {
+                let rows = revisions.borrow().0.saturating_sub(since.0);
+                if changed.is_err() || rows >= CHECKPOINT_ROWS {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn pause(app: &App) -> Duration {
     let now = app.now();
     match app.next_due().await {
         Ok(Some(due)) if due > now => due.since(now).min(PAUSE),

@@ -36,7 +36,7 @@ pub use self::{
     audit::{AuditChange, AuditEntry, AuditFault, Chain, Verified, VersionHash},
     copy::{CopyError, back_up, copy, restore},
     migrate::MigrateError,
-    note::Note,
+    note::{Note, SIGN_IN_FAILED},
     read::{AuditSearch, Listed, Past, ReadError, Reading, Stored, Version},
     session::SqlError,
 };

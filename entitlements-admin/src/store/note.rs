@@ -92,7 +92,15 @@ pub enum Note {
         /// Last heard of.
         seen_before: Timestamp,
     },
+    /// Failed sign-ins before this instant are forgotten.
+    PruneFailures {
+        /// The instant.
+        before: Timestamp,
+    },
 }
+
+/// The topic under which failed sign-ins are counted, by address.
+pub const SIGN_IN_FAILED: &str = "sign_in_failed";
 
 /// Keeps notes, inside a transaction.
 pub(super) fn keep(session: &mut dyn Session, notes: &[Note]) -> Result<(), SqlError> {
@@ -137,6 +145,9 @@ fn one(session: &mut dyn Session, note: &Note) -> Result<(), SqlError> {
         Note::PruneSessions { created_before, seen_before } => {
             let values = values![created_before.as_micros(), seen_before.as_micros()];
             session.execute(sql::SESSION_PRUNE, values)
+        }
+        Note::PruneFailures { before } => {
+            session.execute(sql::NOTE_PRUNE, values![SIGN_IN_FAILED, before.as_micros()])
         }
     }
     .map(drop)

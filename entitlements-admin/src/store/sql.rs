@@ -110,6 +110,7 @@ statements! {
     NOTE_COUNT = "INSERT INTO note (topic, key, count, at) VALUES ($1, $2, 1, $3)
                   ON CONFLICT (topic, key) DO UPDATE SET count = note.count + 1, at = excluded.at";
     NOTE_DELETE = "DELETE FROM note WHERE topic = $1 AND key = $2";
+    NOTE_PRUNE = "DELETE FROM note WHERE topic = $1 AND at < $2";
 
     USAGE_PUT = "INSERT INTO usage (tenant, feature, amount, at) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (tenant, feature) DO UPDATE

@@ -33,6 +33,8 @@ const FREE_FAILURES: u32 = 4;
 const WAIT_MIN: Duration = Duration::from_secs(30);
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_hours(1);
+/// After so long without a further one, failures are forgotten.
+pub const FAILURES_KEPT: Duration = Duration::from_hours(24);
 
 /// Failed sign-ins in a row. A success clears them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -403,7 +403,7 @@ async fn the_past_is_let_go_when_that_is_asked_for_and_the_chain_holds() {
         clock.advance(Timestamp::parse("2026-04-25T12:00:00Z").unwrap());
         let pruned = async {
             loop {
-                admin.put("/v1/tenants/waker", "{}").await;
+                jobs::run(world.running.app(), "test").await.unwrap();
                 let path = format!("/v1/tenants/acme/features/sso?revision={early}");
                 if admin.get(&path).await.status == 404 {
                     break;

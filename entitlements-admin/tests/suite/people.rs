@@ -1,6 +1,8 @@
 //! People: invited, signed in, bounded in what they do, and signed out.
 
-use entitlements_admin::{Admin, Config, clock::Clock};
+use std::time::Duration;
+
+use entitlements_admin::{Admin, Config, clock::Clock, jobs};
 use entitlements_core::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -271,6 +273,34 @@ async fn signing_out_and_being_shut_out_hold_from_the_next_request_on() {
     assert_eq!(world.admin.delete(&format!("/v1/users/{id}")).await.status, 200);
     browser.get("/v1/session").await.is_problem(401, "unauthenticated");
     world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ins_that_are_over_are_not_kept_for_ever() {
+    let (world, clock) = with_clock().await;
+    invite(&world, "ada", &["analyst"]).await;
+    let begin = clock.now();
+    let rows = || {
+        let file = world.folder.path().join("entitlements.db");
+        let database = rusqlite::Connection::open(file).unwrap();
+        let count = |sql| database.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+        let failed = count("SELECT count(*) FROM note WHERE topic = 'sign_in_failed'");
+        (count("SELECT count(*) FROM session"), failed)
+    };
+    let nobody = Client::new(world.running.addr(), None);
+    let sign_in = async || {
+        Browser::sign_in(&world, "ada@example.com", PASSWORD).await;
+        let wrong = credentials("nobody@example.com", "wrong and long enough");
+        nobody.post("/v1/session", &wrong).await.is_problem(401, "wrong_sign_in");
+    };
+    sign_in().await;
+    // Both are as old as they may be, to the microsecond, and a moment older.
+    for (hours, more, left) in [(8, 0, (1, 1)), (8, 1, (0, 1)), (24, 0, (0, 1)), (24, 1, (0, 0))] {
+        let age = Duration::from_hours(hours) + Duration::from_micros(more);
+        clock.advance(begin.plus(age));
+        jobs::run(world.running.app(), "test").await.unwrap();
+        assert_eq!(rows(), left, "{age:?}");
+    }
 }
 
 async fn patch(world: &World, id: &str, body: &str) -> Answer {

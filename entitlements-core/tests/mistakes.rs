@@ -133,6 +133,16 @@ fn a_document_that_cannot_be_read_names_the_line_the_path_and_what_was_expected(
             "[features.a]\nkind = \"swich\"",
             "a.toml:2: features.a.kind: unknown variant `swich`, expected one of",
         ),
+        (
+            "a.toml",
+            "[tenants.a]\nsubscriptions = [[\"p\"]]",
+            "a.toml:2: tenants.a.subscriptions[0]: invalid type: sequence, expected a table with",
+        ),
+        (
+            "a.json",
+            "{\"tenants\": {\"a\": {\"subscriptions\": [[\"p\"]]}}}",
+            "a.json:1: tenants.a.subscriptions[0]: invalid type: sequence, expected a table with",
+        ),
         ("a.toml", "[feature.a]", "a.toml:1: feature: unknown field `feature`, expected one of"),
         (
             "a.toml",

@@ -5,7 +5,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, header},
 };
-use entitlements_core::Problem as Finding;
+use entitlements_core::{Problem as Finding, document::ByName};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -86,12 +86,12 @@ pub(super) async fn collect(
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     strict::check(bytes).map_err(|(path, error)| wrong(&path, &error.to_string()))?;
-    // Without this, a list would count as an object whose members are all left out.
+    // The most common mistake, in plain words. Further in the reader says it.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(wrong("", "expected an object: `{…}`"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json)
+    serde_path_to_error::deserialize(ByName(&mut json))
         .map_err(|error| wrong(&error.path().to_string(), &error.inner().to_string()))
 }
 
@@ -104,7 +104,7 @@ fn toml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         format!("{}{place}", error.message())
     };
     let toml = toml::Deserializer::parse(text).map_err(|error| wrong(".", &located(&error)))?;
-    serde_path_to_error::deserialize(toml)
+    serde_path_to_error::deserialize(ByName(toml))
         .map_err(|error| wrong(&error.path().to_string(), &located(error.inner())))
 }
 

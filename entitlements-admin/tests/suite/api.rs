@@ -231,6 +231,7 @@ async fn wrong_bodies_are_told_where_they_are_wrong() {
         (r#"{"name":"a","name":"b"}"#, "`name` stands twice"),
         (r#"{"attributes":{"beds":1,"beds":2}}"#, "`beds` stands twice"),
         (r#"{"country":"Germany"}"#, "country"),
+        (r#"{"subscriptions":[["pro"]]}"#, "`subscriptions[0]`: invalid type: sequence"),
     ];
     for (body, expected) in wrong {
         let problem = world.admin.put("/v1/tenants/x", body).await.is_problem(400, "invalid_body");

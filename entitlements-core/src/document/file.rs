@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DocumentError, Located, Place,
+    ByName, DocumentError, Located, Place,
     source::{self, Source},
     unique_keys,
 };
@@ -211,15 +211,16 @@ impl Document {
 
 fn json(name: &str, text: &str) -> Result<Tables, DocumentError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let tables: Tables = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let line = Some(error.inner().line()).filter(|line| *line > 0);
-        // The line stands in front; serde_json says it again at the end.
-        let message = error.inner().to_string();
-        let message =
-            message.rsplit_once(" at line ").map_or(message.clone(), |(head, _)| head.into());
-        syntax(name, line, &path, message)
-    })?;
+    let tables: Tables =
+        serde_path_to_error::deserialize(ByName(&mut reader)).map_err(|error| {
+            let path = error.path().to_string();
+            let line = Some(error.inner().line()).filter(|line| *line > 0);
+            // The line stands in front; serde_json says it again at the end.
+            let message = error.inner().to_string();
+            let message =
+                message.rsplit_once(" at line ").map_or(message.clone(), |(head, _)| head.into());
+            syntax(name, line, &path, message)
+        })?;
     reader.end().map_err(|error| {
         syntax(name, Some(error.line()), "", "there is more after the end of the document".into())
     })?;
@@ -231,7 +232,7 @@ fn toml(name: &str, text: &str) -> Result<Tables, DocumentError> {
         let line = error.span().map(|span| source::line_at(text, span.start));
         syntax(name, line, "", error.message().into())
     })?;
-    serde_path_to_error::deserialize(reader).map_err(|error| {
+    serde_path_to_error::deserialize(ByName(reader)).map_err(|error| {
         let path = error.path().to_string();
         let line = error.inner().span().map(|span| source::line_at(text, span.start));
         syntax(name, line, &path, error.inner().message().into())

@@ -3,6 +3,7 @@
 //! One serde model serves TOML, which people keep in git, and JSON, which machines send. The
 //! snapshot document, which daemons hand on, is in [`snapshot`](crate::Snapshot::encode).
 
+mod by_name;
 mod decision;
 mod error;
 mod export;
@@ -17,6 +18,7 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData};
 use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
+    by_name::ByName,
     decision::DecisionText,
     error::{DocumentError, Located, Place},
     export::{CatalogFile, ExportError, FILE_NAMES},

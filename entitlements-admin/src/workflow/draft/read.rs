@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entitlements_core::Problem;
+use entitlements_core::{Problem, document::ByName};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -17,7 +17,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &str, mut value: Value) -> (Option
     let mut problems: Vec<Problem> = Vec::new();
     let mut dropped = Dropped::default();
     loop {
-        let error = match serde_path_to_error::deserialize(&value) {
+        let error = match serde_path_to_error::deserialize(ByName(&value)) {
             Ok(object) => return (Some(object), problems),
             Err(error) => error,
         };

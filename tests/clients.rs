@@ -133,17 +133,10 @@ impl World {
             tenants: document.tenants,
         };
         let imported = admin.app().execute(&app::Actor::local("test"), import).await.unwrap();
+        let (url, key) = (format!("http://{}", admin.addr()), admin.first_key().unwrap());
         let sidecar = Sidecar::start(entitlements_sidecar::Config {
             listen: free,
-            socket: None,
-            admin: format!("http://{}", admin.addr()),
-            key: admin.first_key().unwrap().to_owned(),
-            trust: admin.trust(),
-            environment: "default".into(),
-            data: folder.join("sidecar"),
-            poll_wait_s: 10,
-            allow_origins: Vec::new(),
-            local_token: None,
+            ..entitlements_sidecar::Config::new(url, key, admin.trust(), folder.join("sidecar"))
         })
         .await
         .unwrap();

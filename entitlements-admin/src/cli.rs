@@ -62,6 +62,19 @@ Give `trust.pub` from the data folder to every sidecar. SIGINT or SIGTERM ends i
 While it runs, do the same over HTTP: POST /v1/keys."
     )]
     Key(KeyCommand),
+    /// Change the key that signs snapshots, while the control plane is not running
+    #[command(
+        subcommand,
+        after_help = "Example:
+  entitlements-admin signing-key rotate
+  entitlements-admin serve &                  (sidecars learn of the new key by themselves)
+  entitlements-admin signing-key retire       (later, when none trusts the old one alone)
+
+Sidecars trust the root key, which names the keys that sign. After `rotate` it names the new one and
+the one before; after `retire` only the new one. Where several control planes share a database, stop
+all of them and copy the folder `keys` to each."
+    )]
+    SigningKey(SigningKeyCommand),
     /// Add, list or reset people who sign in, while the control plane is not running
     #[command(
         subcommand,
@@ -147,6 +160,20 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// Its id: the eight letters and digits after `ent_`
         id: String,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigningKeyCommand {
+    /// Sign with a new key from now on; the one before stays trusted
+    Rotate {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Trust the key from before the last rotation no longer
+    Retire {
         #[command(flatten)]
         folder: Folder,
     },

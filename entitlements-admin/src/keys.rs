@@ -1,5 +1,8 @@
 //! The signing keys and where they lie: `<data>/keys/root.key` and `publisher.key`, for the owner
 //! only, and `<data>/trust.pub`, the root's public key, for sidecars.
+//!
+//! After a rotation `previous.pub` names the publisher from before, which is trusted until it is
+//! retired, and `version` counts the lists of publishers.
 
 use std::{
     fs,
@@ -17,13 +20,22 @@ pub(crate) struct Keys {
     pub(crate) root: SigningKey,
     /// Signs snapshots and heartbeats.
     pub(crate) publisher: SigningKey,
+    /// Signed them before, and is trusted still.
+    pub(crate) previous: Option<PublicKey>,
+    /// The version of the list of publishers.
+    pub(crate) version: u64,
 }
 
 impl Keys {
+    /// Who may publish.
+    pub(crate) fn publishers(&self) -> Vec<PublicKey> {
+        [self.publisher.public()].into_iter().chain(self.previous).collect()
+    }
+
     /// A secret for something that a request makes: 52 letters and digits that nobody can guess
-    /// without the publisher key, and always the same for the same request.
+    /// without the root key, and always the same for the same request.
     pub(crate) fn derived_secret(&self, actor: &str, request: &str, id: &str) -> String {
-        let seed = self.publisher.to_bytes();
+        let seed = self.root.to_bytes();
         let mut hasher = blake3::Hasher::new_derive_key("entitlements 2026 secrets of requests");
         for part in [&seed[..], actor.as_bytes(), request.as_bytes(), id.as_bytes()] {
             hasher.update(&(part.len() as u64).to_be_bytes());
@@ -40,13 +52,68 @@ pub(crate) fn open(data: &Path, may_create: bool) -> Result<Keys, String> {
     let folder = data.join("keys");
     fs::create_dir_all(&folder).map_err(|error| format!("`{}`: {error}", folder.display()))?;
     let keys = Keys {
-        root: key(&folder.join("root.key"), may_create)?,
-        publisher: key(&folder.join("publisher.key"), may_create)?,
+        root: key(&folder.join(ROOT), may_create)?,
+        publisher: key(&folder.join(PUBLISHER), may_create)?,
+        previous: read(&folder.join(PREVIOUS))?,
+        version: read(&folder.join(VERSION))?.unwrap_or(1),
     };
     let trust = data.join("trust.pub");
     write(&trust, &format!("{}\n", keys.root.public()), 0o644)
         .map_err(|error| format!("`{}`: {error}", trust.display()))?;
     Ok(keys)
+}
+
+/// Makes a new key that signs from now on; the one before stays trusted until it is retired.
+pub(crate) fn rotate(data: &Path) -> Result<Keys, String> {
+    let (folder, keys) = (data.join("keys"), open(data, false)?);
+    if keys.previous.is_some() {
+        return Err(
+            "the key from before the last rotation is trusted still: retire it first, once \
+                    every sidecar has heard from this control plane"
+                .into(),
+        );
+    }
+    let seed = ids::seed().map_err(|error| error.to_string())?;
+    // Whatever is cut off here, the key that signs is named by the list: the old one is so first.
+    put(&folder.join(PREVIOUS), &keys.publisher.public(), 0o644)?;
+    put(&folder.join(VERSION), &(keys.version + 1), 0o644)?;
+    put(&folder.join(PUBLISHER), &hex(&seed), 0o600)?;
+    open(data, false)
+}
+
+/// Trusts the key from before the last rotation no longer.
+pub(crate) fn retire(data: &Path) -> Result<Keys, String> {
+    let (folder, keys) = (data.join("keys"), open(data, false)?);
+    if keys.previous.is_none() {
+        return Err("there is no key to retire: `signing-key rotate` makes a new one first".into());
+    }
+    put(&folder.join(VERSION), &(keys.version + 1), 0o644)?;
+    let path = folder.join(PREVIOUS);
+    let removed = fs::remove_file(&path).and_then(|()| fs::File::open(&folder)?.sync_all());
+    removed.map_err(|error| format!("`{}`: {error}", path.display()))?;
+    open(data, false)
+}
+
+const ROOT: &str = "root.key";
+const PUBLISHER: &str = "publisher.key";
+const PREVIOUS: &str = "previous.pub";
+const VERSION: &str = "version";
+
+fn put(path: &Path, value: &dyn std::fmt::Display, mode: u32) -> Result<(), String> {
+    write(path, &format!("{value}\n"), mode)
+        .map_err(|error| format!("`{}`: {error}", path.display()))
+}
+
+/// What a file holds; absent where there is none.
+fn read<T: std::str::FromStr>(path: &Path) -> Result<Option<T>, String> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let value = text.trim().parse();
+            value.map(Some).map_err(|_| format!("`{}` cannot be read", path.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("`{}`: {error}", path.display())),
+    }
 }
 
 /// The root's public key as text.

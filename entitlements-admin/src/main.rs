@@ -35,6 +35,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Catalog(command) => return code::run(command),
         Command::Scenario { paths } => code::test(&paths),
         Command::Key(command) => tools::key(command),
+        Command::SigningKey(command) => tools::signing_key(command),
         Command::User(command) => tools::user(command),
         Command::Audit(command) => tools::audit(command),
         Command::Backup { to, folder } => tools::backup(&folder.config()?, &to),

@@ -83,6 +83,28 @@ impl Admin {
         lock(&config.data.join("lock")).map_err(failed)
     }
 
+    /// Makes a new key that signs from the next start on. The one before stays trusted. Says which
+    /// list of trusted keys that is.
+    ///
+    /// # Errors
+    /// Where another process has the folder, or the key before the present one is trusted still.
+    pub fn rotate_signing_key(config: &Config) -> Result<u64, StartError> {
+        let _ours = Self::claim_folder(config)?;
+        let failed = |why| StartError::Folder { folder: config.data.clone(), why };
+        keys::rotate(&config.data).map(|keys| keys.version).map_err(failed)
+    }
+
+    /// Trusts the key from before the last rotation no longer. Says which list of trusted keys that
+    /// is.
+    ///
+    /// # Errors
+    /// Where another process has the folder, or there is no such key.
+    pub fn retire_signing_key(config: &Config) -> Result<u64, StartError> {
+        let _ours = Self::claim_folder(config)?;
+        let failed = |why| StartError::Folder { folder: config.data.clone(), why };
+        keys::retire(&config.data).map(|keys| keys.version).map_err(failed)
+    }
+
     /// Opens the data folder and listens. The first time, it makes an admin key.
     ///
     /// # Errors

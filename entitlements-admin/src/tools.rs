@@ -12,7 +12,7 @@ use entitlements_admin::{
 };
 use entitlements_core::signed::PublicKey;
 
-use crate::cli::{AuditCommand, Failure, KeyCommand, UserCommand};
+use crate::cli::{AuditCommand, Failure, KeyCommand, SigningKeyCommand, UserCommand};
 
 /// Makes, lists or revokes service keys.
 pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
@@ -36,6 +36,17 @@ pub(crate) fn key(command: KeyCommand) -> Result<(), Failure> {
             println!("key {id} is revoked");
         }
     }
+    Ok(())
+}
+
+/// Changes the key that signs.
+pub(crate) fn signing_key(command: SigningKeyCommand) -> Result<(), Failure> {
+    let (change, folder): (fn(&Config) -> _, _) = match command {
+        SigningKeyCommand::Rotate { folder } => (Admin::rotate_signing_key, folder),
+        SigningKeyCommand::Retire { folder } => (Admin::retire_signing_key, folder),
+    };
+    let version = change(&folder.config()?)?;
+    println!("done: this is list {version} of trusted keys; sidecars ask for it by themselves");
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod catalog;
+#[cfg(feature = "document")]
+mod content;
 mod decision;
 #[cfg(feature = "document")]
 pub mod document;

@@ -53,11 +53,24 @@ impl Entitlements {
         Ok(())
     }
 
+    /// Publishes a snapshot whatever its revision is: for a publisher that starts a new epoch, with
+    /// revisions of its own, because it was restored from a backup.
+    pub fn publish_epoch(&self, first: Snapshot) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.current.store(Arc::new(first));
+    }
+
     /// Holds on to the current snapshot: all checks under one pin agree. Take one for each request.
     #[must_use]
     #[inline]
     pub fn pin(&self) -> Pin {
         Pin(self.current.load())
+    }
+
+    /// The current snapshot, to be kept for longer than a pin should be.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
     }
 
     /// A reader for hot loops: one for each thread, asked again before each check.

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub(crate) index: Arc<Index>,
     pub(crate) pages: Pages,
     rows: Rows,
+    #[cfg(feature = "document")]
+    pub(crate) content: crate::content::Content,
 }
 
 impl Snapshot {
@@ -77,7 +79,15 @@ impl Snapshot {
             prepare.iter_mut().for_each(|prepare| prepare.page(page));
         });
         let rows = prepare.map(Prepare::finish).unwrap_or_default().compiled();
-        Self { revision, catalog, index, pages, rows }
+        Self {
+            revision,
+            catalog,
+            index,
+            pages,
+            rows,
+            #[cfg(feature = "document")]
+            content: crate::content::Content::default(),
+        }
     }
 
     /// The same with some tenants added, changed or (`None`) removed. Takes microseconds for one,
@@ -103,6 +113,8 @@ impl Snapshot {
             if let Some(tenant) = tenant {
                 facts::pack(tenant, &self.index.names, &mut words);
             }
+            #[cfg(feature = "document")]
+            next.take_from_content(key);
             next.pages.edit(hash, |page| {
                 if tenant.is_none() {
                     page.remove(hash, key);
@@ -111,6 +123,8 @@ impl Snapshot {
                     prepare.slot(page, place);
                 }
             });
+            #[cfg(feature = "document")]
+            next.add_to_content(key);
         }
         next.rows = prepare.finish();
         if next.rows.is_scattered() { next.laid_out_again(at) } else { next }
@@ -159,7 +173,15 @@ impl Snapshot {
         let mut pages = self.pages.clone();
         pages.edit_all(|page| prepare.page(page));
         let rows = prepare.finish().compiled();
-        Self { revision, catalog, index, pages, rows }
+        Self {
+            revision,
+            catalog,
+            index,
+            pages,
+            rows,
+            #[cfg(feature = "document")]
+            content: self.content.with_catalog(),
+        }
     }
 
     /// The same revision with the answers prepared of those tenants whose next change has come by
@@ -195,7 +217,11 @@ impl Snapshot {
             None => Arriving { key: "", words: Words::Packed(&[]) },
         };
         let (catalog, names) = (self.catalog.clone(), self.index.names.clone());
-        Self::lay_out(self.revision, catalog, names, slots.len(), tenant, Some(at))
+        Self {
+            #[cfg(feature = "document")]
+            content: self.content.clone(),
+            ..Self::lay_out(self.revision, catalog, names, slots.len(), tenant, Some(at))
+        }
     }
 
     /// Which revision it is.

@@ -189,6 +189,7 @@ fn a_full_snapshot_is_the_same_as_one_reached_by_any_series_of_changes() {
         let mut random = Random(seed);
         let at = world.instant(&mut random);
         let full = Snapshot::compile(Revision(9), catalog(&world), &world.tenants, at);
+        let hash = full.content_hash();
         // From another catalog and other tenants under the same keys, in random steps.
         let mut steps = Snapshot::compile(
             Revision(1),
@@ -196,6 +197,7 @@ fn a_full_snapshot_is_the_same_as_one_reached_by_any_series_of_changes() {
             &other.tenants,
             other.instant(&mut random),
         );
+        assert_ne!(steps.content_hash(), hash, "seed {seed}");
         let mut keys: Vec<_> = world.tenants.keys().cloned().collect();
         let swap_at = random.below(6);
         for step in 0..6 {
@@ -229,6 +231,7 @@ fn a_full_snapshot_is_the_same_as_one_reached_by_any_series_of_changes() {
             }
         }
         assert_eq!(steps.encode(), full.encode(), "seed {seed}");
+        assert_eq!(steps.content_hash(), hash, "seed {seed}");
         let read = Snapshot::decode(&full.encode(), at).unwrap();
         assert_eq!(read.encode(), full.encode(), "seed {seed}");
         assert!(full.changes(&read, at).next().is_none(), "seed {seed}");

@@ -41,6 +41,18 @@ pub(crate) fn random() -> f64 {
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
+/// A word that no other process has drawn: 12 letters and digits. It guards nothing.
+pub(crate) fn word() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bits = getrandom::u64().unwrap_or_default();
+    let letter = |_| {
+        let place = (bits % 32) as usize;
+        bits /= 32;
+        char::from(LETTERS[place])
+    };
+    (0..12).map(letter).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,12 @@ pub struct Config {
     pub environment: String,
     /// The folder that keeps the last good snapshot.
     pub data: PathBuf,
+    /// What the admin calls this sidecar. Where absent, a name is drawn and kept in the folder.
+    pub name: Option<String>,
+    /// The largest snapshot that is taken, in bytes.
+    pub snapshot_bytes_max: usize,
+    /// Whether to hand the sync API on to sidecars below this one.
+    pub relay: bool,
     /// For how many seconds the admin may hold a question for changes.
     pub poll_wait_s: u32,
     /// The web pages, by origin, that may ask from a browser.
@@ -42,6 +48,8 @@ impl std::fmt::Debug for Config {
             .field("admin", &self.admin)
             .field("environment", &self.environment)
             .field("data", &self.data)
+            .field("name", &self.name)
+            .field("relay", &self.relay)
             .field("poll_wait_s", &self.poll_wait_s)
             .field("allow_origins", &self.allow_origins)
             .finish_non_exhaustive()
@@ -104,6 +112,32 @@ pub(crate) struct Checked {
 }
 
 impl Config {
+    /// A sidecar at `127.0.0.1:7401` that follows this admin, with a key of the scope `sync` and the
+    /// admin's root key, and keeps what it has in a folder.
+    #[must_use]
+    pub fn new(
+        admin: impl Into<String>,
+        key: impl Into<String>,
+        trust: impl Into<String>,
+        data: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            socket: None,
+            admin: admin.into(),
+            key: key.into(),
+            trust: trust.into(),
+            environment: "default".into(),
+            data: data.into(),
+            name: None,
+            snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
+            relay: false,
+            poll_wait_s: 10,
+            allow_origins: Vec::new(),
+            local_token: None,
+        }
+    }
+
     /// Checks it.
     pub(crate) fn check(&self) -> Result<Checked, ConfigError> {
         if !self.listen.ip().is_loopback() && self.local_token.is_none() {
@@ -124,6 +158,18 @@ impl Config {
                 self.poll_wait_s
             )));
         }
+        if self.name.as_ref().is_some_and(|name| !is_name(name)) {
+            return Err(ConfigError(format!(
+                "`{}` is no name: use 1 to 64 letters, digits, `-`, `_` and `.`",
+                self.name.as_deref().unwrap_or_default()
+            )));
+        }
+        if self.snapshot_bytes_max < SNAPSHOT_BYTES_MIN {
+            return Err(ConfigError(format!(
+                "`{}` bytes are too few for a snapshot: use {SNAPSHOT_BYTES_MIN} or more",
+                self.snapshot_bytes_max
+            )));
+        }
         if self.environment.is_empty() {
             return Err(ConfigError("the environment has no name: give --environment".into()));
         }
@@ -139,6 +185,9 @@ impl Config {
     }
 }
 
+/// The largest snapshot that is taken where nobody says, in bytes.
+pub const SNAPSHOT_BYTES_MAX: usize = 512 * 1024 * 1024;
+const SNAPSHOT_BYTES_MIN: usize = 4 * 1024;
 const POLL_WAIT_S_MAX: u32 = 60;
 const LOCAL_TOKEN_BYTES_MIN: usize = 16;
 
@@ -175,6 +224,11 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
 fn is_header_text(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -194,25 +248,17 @@ mod tests {
     use super::*;
 
     fn config() -> Config {
-        Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            socket: None,
-            admin: "http://127.0.0.1:7400".into(),
-            key: "t".into(),
-            trust: entitlements_core::signed::SigningKey::from_bytes([7; 32]).public().to_string(),
-            environment: "default".into(),
-            data: "data".into(),
-            poll_wait_s: 10,
-            allow_origins: Vec::new(),
-            local_token: None,
-        }
+        let trust = entitlements_core::signed::SigningKey::from_bytes([7; 32]).public();
+        Config::new("http://127.0.0.1:7400", "t", trust.to_string(), "data")
     }
 
     #[test]
     fn what_is_wrong_is_said_in_one_sentence() {
         assert!(config().check().is_ok());
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 11] = [
+            (|c| c.name = Some("a b".into()), "`a b` is no name"),
+            (|c| c.snapshot_bytes_max = 9, "`9` bytes"),
             (|c| c.listen = "0.0.0.0:7401".parse().unwrap(), "give --local-token-file"),
             (|c| c.local_token = Some("short".into()), "too short"),
             (|c| c.poll_wait_s = 0, "1 to 60 seconds"),

@@ -8,19 +8,11 @@
 //! # async fn example() -> Result<(), entitlements_sidecar::StartError> {
 //! use entitlements_sidecar::{Config, Sidecar};
 //!
-//! let sidecar = Sidecar::start(Config {
-//!     listen: ([127, 0, 0, 1], 7401).into(),
-//!     socket: None,
-//!     admin: "http://127.0.0.1:7400".into(),
-//!     key: "the admin's key with the scope sync".into(),
-//!     trust: "the admin's root key, 64 hex digits".into(),
-//!     environment: "default".into(),
-//!     data: "./entitlements-data/sidecar".into(),
-//!     poll_wait_s: 10,
-//!     allow_origins: Vec::new(),
-//!     local_token: None,
-//! })
-//! .await?;
+//! let admin = "http://127.0.0.1:7400";
+//! let key = "the admin's key with the scope sync";
+//! let trust = "the admin's root key, 64 hex digits";
+//! let data = "./entitlements-data/sidecar";
+//! let sidecar = Sidecar::start(Config::new(admin, key, trust, data)).await?;
 //! println!("asking http://{}/v1/check works now", sidecar.addr());
 //! sidecar.stop().await;
 //! # Ok(())
@@ -30,6 +22,7 @@
 mod answer;
 mod clock;
 mod config;
+mod denials;
 mod http;
 mod metrics;
 mod serving;
@@ -39,7 +32,7 @@ mod stop;
 mod sync;
 
 pub use self::{
-    config::{Config, ConfigError, Limits, read_text},
+    config::{Config, ConfigError, Limits, SNAPSHOT_BYTES_MAX, read_text},
     sidecar::{NotYet, Running, Sidecar, StartError},
     standing::State,
 };

@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
-use entitlements_sidecar::{Config, ConfigError, Sidecar, StartError, read_text};
+use entitlements_sidecar::{
+    Config, ConfigError, SNAPSHOT_BYTES_MAX, Sidecar, StartError, read_text,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -38,6 +40,15 @@ struct Cli {
     /// The folder that keeps the last good snapshot
     #[arg(long, value_name = "PATH", default_value = "./entitlements-data/sidecar")]
     data: PathBuf,
+    /// What the admin calls this sidecar; where absent, a name is drawn and kept in the folder
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The largest snapshot that is taken, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = SNAPSHOT_BYTES_MAX)]
+    snapshot_bytes_max: usize,
+    /// Hand the sync API on to sidecars that name this one as their admin
+    #[arg(long)]
+    relay: bool,
     /// For how many seconds the admin may hold a question for changes (1 to 60)
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     poll_wait: u32,
@@ -146,6 +157,9 @@ fn config(cli: Cli) -> Result<Config, ConfigError> {
         trust: given(cli.trust, cli.trust_file)?,
         environment: cli.environment,
         data: cli.data,
+        name: cli.name,
+        snapshot_bytes_max: cli.snapshot_bytes_max,
+        relay: cli.relay,
         poll_wait_s: cli.poll_wait,
         allow_origins: cli.allow_origin,
         local_token: cli.local_token_file.as_deref().map(read_text).transpose()?,

@@ -8,13 +8,13 @@ use entitlements_core::{
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
     config::{Config, ConfigError, Limits},
     http::{Listener, Server},
     serving::Serving,
     standing::State,
     stop::Stopper,
-    sync::{self, Sync, Upstream},
+    sync::{self, Reporter, Sync, Upstream, Wanted},
 };
 
 /// Starts sidecars.
@@ -77,11 +77,21 @@ impl Sidecar {
     pub async fn start_with(config: Config, limits: Limits) -> Result<Running, StartError> {
         let checked = config.check()?;
         let (listener, addr) = listen(config.listen).await?;
-        let upstream = Upstream::new(checked.admin, &config.key)
+        let upstream = Upstream::new(checked.admin, &config.key, config.snapshot_bytes_max)
             .ok_or_else(|| StartError::Config(ConfigError::key()))?;
+        let upstream = Arc::new(upstream);
         let folder_error = |why: String| StartError::Folder(config.data.clone(), why);
-        let opened = sync::open(&config.data, checked.root, &config.environment)
-            .map_err(|error| folder_error(error.to_string()))?;
+        let fresh_name =
+            config.name.clone().unwrap_or_else(|| format!("sidecar-{}", clock::word()));
+        let wanted = Wanted {
+            root: checked.root,
+            environment: &config.environment,
+            bytes_max: config.snapshot_bytes_max,
+            fresh_name: &fresh_name,
+        };
+        let opened =
+            sync::open(&config.data, &wanted).map_err(|error| folder_error(error.to_string()))?;
+        let name = config.name.clone().unwrap_or_else(|| opened.name.clone());
         let clock = Clock::new(opened.floor);
         let now = clock.now().at;
         if now.since(Clock::wall()) > CLOCK_BEHIND_MAX {
@@ -93,8 +103,11 @@ impl Sidecar {
         }
         let serving = Arc::new(Serving::new(clock, nothing(now)?, config.poll_wait_s));
         let stop = Stopper::new();
-        let server = Server::new(serving.clone(), &config, limits, stop.listen());
+        let (sync, upkeep) = boot(opened, &serving, upstream.clone(), config.poll_wait_s).await?;
+        let relay = config.relay.then(|| sync.relay());
+        let server = Server::new(serving.clone(), &config, limits, stop.listen(), relay);
         let server = Arc::new(server);
+        let reporter = Reporter::new(serving.clone(), upstream, name, clock::word());
         let mut tasks = JoinSet::new();
         let socket = config.socket.clone();
         if let Some(path) = &socket {
@@ -102,7 +115,8 @@ impl Sidecar {
                 .map_err(|error| StartError::Listen(path.display().to_string(), error))?;
             tasks.spawn(server.clone().accept(listener));
         }
-        let (sync, upkeep) = boot(opened, &serving, upstream, config.poll_wait_s).await?;
+        tasks.spawn(sync::upkeep::switch(serving.clone(), stop.listen()));
+        tasks.spawn(reporter.run(stop.listen()));
         tasks.spawn(upkeep.run(stop.listen()));
         tasks.spawn(sync.follow(stop.listen()));
         tasks.spawn(server.clone().accept(Listener::Tcp(listener)));
@@ -124,12 +138,9 @@ impl Running {
     }
 
     /// The handle on what it serves, for a program that has it inside itself.
-    ///
-    /// An admin that was restored from a backup starts again at a lower revision in a higher epoch;
-    /// a handle that was taken before stays with the old epoch, so take it anew now and then.
     #[must_use]
     pub fn entitlements(&self) -> Entitlements {
-        Entitlements::clone(&self.serving.entitlements())
+        self.serving.entitlements().clone()
     }
 
     /// Waits until it has a snapshot that is not too old.
@@ -200,7 +211,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 async fn boot(
     opened: sync::Opened,
     serving: &Arc<Serving>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     wait_s: u32,
 ) -> Result<(Sync, sync::Upkeep), StartError> {
     let serving = serving.clone();

@@ -18,7 +18,8 @@ pub(crate) struct Moment {
 pub enum State {
     /// The admin confirmed it a moment ago.
     Fresh,
-    /// The admin has been silent for some polls, or an older copy had to be taken from disk.
+    /// The admin has been silent for some polls, an older copy had to be taken from disk, or
+    /// something newer should be served by now.
     Stale,
     /// It is older than the publisher allows. Each feature follows its `when_stale`.
     Expired,
@@ -64,8 +65,12 @@ pub(crate) struct Standing {
     fresh_for: Duration,
     /// When it was last confirmed; absent while there is none.
     word: Option<Word>,
-    /// Whether a newer one on disk could not be read.
+    /// Whether a newer one on disk could not be read, or it is not known what became of it.
     damaged: bool,
+    /// For how long it counts as fresh while something is prepared that may be switched to.
+    silence_max: Option<Duration>,
+    /// From when on something newer is to be served.
+    due_at: Option<Timestamp>,
 }
 
 /// A verified document that says: this was current.
@@ -81,7 +86,32 @@ impl Standing {
     /// Without a snapshot. Fresh will mean: confirmed within three polls, or 15 seconds.
     pub(crate) fn cold(poll_wait_s: u32) -> Self {
         let polls = Duration::from_secs(u64::from(poll_wait_s) * 3);
-        Self { fresh_for: polls.max(Duration::from_secs(15)), word: None, damaged: false }
+        Self {
+            fresh_for: polls.max(Duration::from_secs(15)),
+            word: None,
+            damaged: false,
+            silence_max: None,
+            due_at: None,
+        }
+    }
+
+    /// How long it counts as fresh after it was confirmed, while nothing is prepared.
+    pub(crate) fn fresh_for(&self) -> Duration {
+        self.fresh_for
+    }
+
+    /// While something is prepared that others may switch to, silence counts sooner.
+    pub(crate) fn preparing(self, silence_max: Option<Duration>) -> Self {
+        Self { silence_max, ..self }
+    }
+
+    /// Something newer is to be served from an instant on; from then on this is not fresh.
+    pub(crate) fn due(self, due_at: Option<Timestamp>) -> Self {
+        Self { due_at, ..self }
+    }
+
+    fn fresh_now(&self) -> Duration {
+        self.silence_max.map_or(self.fresh_for, |silence| silence.min(self.fresh_for))
     }
 
     /// After a verified document. One that claims to come from the future counts from now.
@@ -122,7 +152,10 @@ impl Standing {
         let age = self.age(now);
         if word.age_max.is_some_and(|most| age > most) {
             State::Expired
-        } else if self.damaged || age > self.fresh_for {
+        } else if self.damaged
+            || age > self.fresh_now()
+            || self.due_at.is_some_and(|due_at| due_at <= now.at)
+        {
             State::Stale
         } else {
             State::Fresh
@@ -134,10 +167,12 @@ impl Standing {
         let word = self.word?;
         let age = self.age(now);
         let just_over = |limit: Duration| (limit + Duration::from_millis(1)).saturating_sub(age);
-        [Some(self.fresh_for), word.age_max]
+        let due = self.due_at.map(|due_at| due_at.since(now.at));
+        [Some(self.fresh_now()), word.age_max]
             .into_iter()
             .flatten()
             .map(just_over)
+            .chain(due)
             .filter(|wait| !wait.is_zero())
             .min()
     }
@@ -191,6 +226,24 @@ mod tests {
         let first = Standing::cold(10).heard(at(100, 0), 1, at(100, 0).at, None, false);
         let replayed = first.heard(at(101, 1), 1, at(0, 0).at, None, false);
         assert_eq!(replayed.age(at(101, 1)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn whoever_prepared_something_is_soon_stale_in_silence() {
+        let heard = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
+        let preparing = heard.preparing(Some(Duration::from_secs(2)));
+        assert_eq!(preparing.state(at(2, 2)), State::Fresh);
+        assert_eq!(preparing.state(at(3, 3)), State::Stale);
+        assert_eq!(preparing.next_state_in(at(0, 0)), Some(Duration::from_millis(2_001)));
+        assert_eq!(preparing.preparing(None).state(at(3, 3)), State::Fresh);
+    }
+
+    #[test]
+    fn what_is_overdue_is_not_fresh() {
+        let heard = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
+        let due = heard.due(Some(at(5, 5).at));
+        assert_eq!((due.state(at(4, 4)), due.state(at(5, 5))), (State::Fresh, State::Stale));
+        assert_eq!(due.next_state_in(at(0, 0)), Some(Duration::from_secs(5)));
     }
 
     #[test]

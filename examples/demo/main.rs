@@ -131,17 +131,10 @@ async fn start_sidecar(
     admin: &entitlements_admin::Running,
     key: String,
 ) -> Result<entitlements_sidecar::Running, Failure> {
+    let (url, data) = (format!("http://{}", admin.addr()), cli.data.join("sidecar"));
     let config = entitlements_sidecar::Config {
         listen: cli.sidecar,
-        socket: None,
-        admin: format!("http://{}", admin.addr()),
-        key,
-        trust: admin.trust(),
-        environment: entitlements_admin::Config::default().environment,
-        data: cli.data.join("sidecar"),
-        poll_wait_s: 10,
-        allow_origins: Vec::new(),
-        local_token: None,
+        ..entitlements_sidecar::Config::new(url, key, admin.trust(), data)
     };
     Sidecar::start(config).await.map_err(|error| Failure::Start(error.to_string()))
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entitlements_core::{Draft, Problem, Revision, Tenant, TenantKey, Timestamp};
+use entitlements_core::{
+    Draft, Problem, Revision, Tenant, TenantKey, Timestamp,
+    document::{Receipt, SinkStatus},
+};
 
 use super::{
     drafts::{DraftEdit, StartsWith, act_needs},
@@ -80,6 +83,42 @@ pub enum Command {
         act: Act,
         /// What it must be.
         expected: Expected,
+    },
+    /// Publish a draft once all sidecars have prepared it, on all of them at one instant.
+    StartBarrier {
+        /// Which draft.
+        draft: String,
+        /// What it must be.
+        expected: Expected,
+        /// Which part of the live sidecars must have prepared it, in percent.
+        quorum_percent: u8,
+        /// How long they may take, in seconds.
+        deadline_s: u64,
+    },
+    /// Have sidecars switch to what they have prepared.
+    CommitBarrier {
+        /// Which.
+        id: String,
+        /// When.
+        activate_at: Timestamp,
+    },
+    /// Have nobody switch.
+    AbortBarrier {
+        /// Which.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Take note of what a sidecar pushed on.
+    NoteReceipts {
+        /// Which sidecar.
+        sidecar: String,
+        /// Which run of it.
+        boot: String,
+        /// Its sinks.
+        sinks: Vec<SinkStatus>,
+        /// What became of its pushes.
+        receipts: Vec<Receipt>,
     },
     /// Say when changes of the catalog need approval.
     SetApproval {
@@ -190,6 +229,10 @@ impl Command {
             Self::CreateDraft { .. } => "create_draft",
             Self::EditDraft { .. } => "edit_draft",
             Self::ActOnDraft { act, .. } => act_code(act),
+            Self::StartBarrier { .. } => "start_barrier",
+            Self::CommitBarrier { .. } => "commit_barrier",
+            Self::AbortBarrier { .. } => "abort_barrier",
+            Self::NoteReceipts { .. } => "note_receipts",
             Self::SetApproval { .. } => "set_approval",
             Self::SetRetention { .. } => "set_retention",
             Self::NoteHistory { .. } => "prune_history",
@@ -217,6 +260,10 @@ impl Command {
             }
             Self::CreateDraft { .. } | Self::EditDraft { .. } => Permission::EditDrafts,
             Self::ActOnDraft { act, .. } => act_needs(act),
+            Self::StartBarrier { .. } | Self::CommitBarrier { .. } | Self::AbortBarrier { .. } => {
+                Permission::PublishCatalog
+            }
+            Self::NoteReceipts { .. } => Permission::FollowSync,
             Self::SetApproval { .. } | Self::SetRetention { .. } | Self::NoteHistory { .. } => {
                 Permission::ManageSettings
             }

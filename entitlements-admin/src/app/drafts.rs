@@ -230,6 +230,25 @@ impl App {
         Ok(Decided { changes, then })
     }
 
+    /// The catalog that publishing a draft would make, where it may be published now.
+    pub(super) async fn publishable(
+        &self,
+        call: &Call,
+        id: &str,
+        expected: Expected,
+    ) -> Result<Draft, Error> {
+        let stored = self.stored_draft(id, expected).await?;
+        let record: DraftRecord = parsed("draft", id, &stored.json)?;
+        let laid = self.laid(&record).await?;
+        let who = principal(call);
+        let context = self.context(call, &who, laid.effect).await?;
+        let step = publication::step(&publication_of(id, &record)?, Act::Publish, &context)?;
+        match step.event {
+            Event::SentBack(refusal) => Err(Error::Publication(refusal)),
+            _ => Ok(laid.merged.draft),
+        }
+    }
+
     /// Makes the catalog of a draft the one in force, and notes which drafts are rolled back by it.
     async fn publish_into(
         &self,

@@ -134,6 +134,19 @@ impl App {
             Work::Other(Command::ActOnDraft { id, act, expected }) => {
                 self.decide_act(call, origin, id, act, *expected).await
             }
+            Work::Other(Command::StartBarrier { draft, expected, quorum_percent, deadline_s }) => {
+                let wanted = (*quorum_percent, *deadline_s);
+                self.decide_barrier_start(call, origin, (draft, *expected), wanted).await
+            }
+            Work::Other(Command::CommitBarrier { id, activate_at }) => {
+                self.decide_barrier_commit(call, origin, id, *activate_at).await
+            }
+            Work::Other(Command::AbortBarrier { id, reason }) => {
+                self.decide_barrier_abort(origin, id, reason).await
+            }
+            Work::Other(Command::NoteReceipts { sidecar, boot, sinks, receipts }) => {
+                self.decide_receipts(origin, (sidecar, boot), sinks, receipts).await
+            }
             Work::Other(Command::SetApproval { setting, expected }) => {
                 self.decide_setting(origin, setting, *expected).await
             }

@@ -2,10 +2,12 @@
 
 mod access;
 mod audit;
+mod barriers;
 mod command;
 mod drafts;
 mod error;
 mod execute;
+mod fleet;
 mod live;
 mod past;
 mod preview;
@@ -31,14 +33,16 @@ use tokio::sync::watch;
 pub(crate) use self::live::Live;
 pub use self::{
     access::{Access, Actor, Call},
+    barriers::BarrierState,
     command::{Command, Expected, NewKey, Outcome},
     drafts::{DraftEdit, KeptDraft, StartsWith},
     error::Error,
+    fleet::{Denial, FleetState},
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
     provider::Away,
     sessions::{Opened, SignIn},
-    sync::{Basis, Change, Publication},
+    sync::{Asked, Intent, Publication, Told},
     usage::Used,
     users::{KeptUser, NewUser, Proof, UserChange},
     what_if::WhatIf,
@@ -63,6 +67,7 @@ struct Inner {
     clock: Clock,
     metrics: Metrics,
     publisher: sync::Publisher,
+    fleet: fleet::Fleet,
     key_uses: access::KeyUses,
     past_catalogs: past::PastCatalogs,
     passwords: Passwords,
@@ -109,6 +114,7 @@ impl App {
             clock: parts.clock,
             metrics: Metrics::new(),
             publisher,
+            fleet: fleet::Fleet::default(),
             key_uses: access::KeyUses::default(),
             past_catalogs: past::PastCatalogs::default(),
             passwords: Passwords::default(),

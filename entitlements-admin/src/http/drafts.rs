@@ -21,6 +21,7 @@ use super::{
 use crate::{
     app::{App, Call, Command, DraftEdit, Expected, KeptDraft, Laid, Outcome, Preview, StartsWith},
     workflow::{
+        barrier::DEADLINE_S,
         draft::{self, Changes, Conflict, DraftRecord, ObjectRef},
         publication::{Act, Stage},
     },
@@ -431,9 +432,40 @@ pub(super) async fn unschedule(app: State<App>, call: Extension<Call>, to: ActOn
     act(app, call, to, Act::Unschedule).await
 }
 
+/// Whether sidecars prepare it first, and all switch at one instant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Together {
+    /// Which part of the live sidecars must have prepared it, in percent from 1 to 100; at once and
+    /// without waiting for any of them where absent.
+    #[schemars(range(min = 1, max = 100))]
+    barrier: Option<u8>,
+    /// How many seconds they may take, from 1 to 600.
+    #[schemars(range(min = 1, max = 600))]
+    deadline_s: Option<u64>,
+}
+
 /// Makes it the catalog.
-pub(super) async fn publish(app: State<App>, call: Extension<Call>, to: ActOn) -> Reply {
-    act(app, call, to, Act::Publish).await
+pub(super) async fn publish(
+    app: State<App>,
+    call: Extension<Call>,
+    to: ActOn,
+    Params(together): Params<Together>,
+) -> Reply {
+    let Together { barrier: Some(quorum_percent), deadline_s } = together else {
+        return match together.deadline_s {
+            None => act(app, call, to, Act::Publish).await,
+            Some(_) => {
+                let detail = "`deadline_s` goes with `barrier`: send `barrier=100` as well";
+                Err(Problem::new(Code::InvalidRequest, detail))
+            }
+        };
+    };
+    let deadline_s = deadline_s.unwrap_or(DEADLINE_S);
+    let (draft, expected) = (to.id, to.expected);
+    let command = Command::StartBarrier { draft, expected, quorum_percent, deadline_s };
+    let outcome = app.0.execute(call.0, command).await?;
+    reply::committed(&outcome, false)
 }
 
 /// Gives it up.

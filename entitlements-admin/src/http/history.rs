@@ -67,7 +67,8 @@ struct Item {
 }
 
 /// The kinds whose history is shown to those who may read tenants and catalog.
-const KINDS: [Kind; 4] = [Kind::Catalog, Kind::Tenant, Kind::Draft, Kind::Setting];
+const KINDS: [Kind; 6] =
+    [Kind::Catalog, Kind::Tenant, Kind::Draft, Kind::Setting, Kind::Barrier, Kind::Sink];
 
 /// The versions of an object, newest first.
 pub(super) async fn list(

@@ -8,6 +8,7 @@ mod download;
 mod drafts;
 mod endpoint;
 mod extract;
+mod fleet;
 mod guard;
 mod history;
 mod keys;

@@ -8,14 +8,17 @@ use axum::{
     http::{Method, Uri},
     middleware::from_fn_with_state,
 };
-use entitlements_core::{Draft, Explanation, Tenant, document::DecisionText};
+use entitlements_core::{
+    Draft, Explanation, Tenant,
+    document::{DecisionText, StatusReply, StatusReport},
+};
 use serde_json::Value;
 
 use super::{
     audit, catalog, decisions, drafts,
     endpoint::{Endpoint, Route, Verb, endpoint},
     extract::{Instant, Page},
-    guard, history, keys, openapi, ops,
+    fleet, guard, history, keys, openapi, ops,
     problem::{Code, Problem},
     reply::Committed,
     schema, session, settings, sync, tenants, usage, users,
@@ -63,6 +66,7 @@ pub(super) fn table() -> Vec<Endpoint> {
         user_routes(),
         session_routes(),
         admin_routes(),
+        fleet_routes(),
         other_routes(),
     ]
     .into_iter()
@@ -215,9 +219,10 @@ fn draft_routes() -> Vec<Endpoint> {
                 Post,
                 "/v1/drafts/{id}/publish",
                 publish,
-                "Make it the catalog",
+                "Make it the catalog, at once or with a barrier",
                 drafts::publish,
-            ),
+            )
+            .query::<drafts::Together>(),
             endpoint(
                 Post,
                 "/v1/drafts/{id}/schedule",
@@ -454,6 +459,53 @@ fn admin_routes() -> Vec<Endpoint> {
     ]
 }
 
+fn fleet_routes() -> Vec<Endpoint> {
+    let (read, set) = (Needs(P::ReadCatalog), Needs(P::ManageSettings));
+    vec![
+        endpoint(
+            Get,
+            "/v1/sidecars",
+            read,
+            "Every sidecar, and what all of them have",
+            fleet::list,
+        )
+        .answers::<fleet::Fleet>(),
+        endpoint(
+            Delete,
+            "/v1/sidecars/{id}",
+            set,
+            "Show a sidecar no more, until it reports again",
+            fleet::forget,
+        )
+        .answers::<fleet::Forgotten>(),
+        endpoint(
+            Get,
+            "/v1/barrier",
+            read,
+            "The publication that sidecars prepare, or switched to last",
+            fleet::barrier,
+        )
+        .answers::<fleet::Barrier>(),
+        endpoint(
+            Delete,
+            "/v1/barrier",
+            Needs(P::PublishCatalog),
+            "Have nobody switch to what is being prepared",
+            fleet::abort,
+        )
+        .answers::<Committed<'_>>(),
+        endpoint(
+            Get,
+            "/v1/denials",
+            Needs(P::ReadTenants),
+            "What sidecars denied most",
+            fleet::denials,
+        )
+        .query::<fleet::Denied>()
+        .answers::<fleet::Denials>(),
+    ]
+}
+
 fn other_routes() -> Vec<Endpoint> {
     let follow = Needs(P::FollowSync);
     vec![
@@ -479,6 +531,18 @@ fn other_routes() -> Vec<Endpoint> {
         .query::<sync::Wait>()
         .answers_with(&[BYTES])
         .patient(PATIENCE_POLL),
+        endpoint(
+            Get,
+            "/sync/v1/events",
+            follow,
+            "A stream that says what is current, at once and after each commit",
+            sync::events,
+        )
+        .answers_with(&["text/event-stream"])
+        .large(),
+        endpoint(Post, "/sync/v1/status", follow, "How a sidecar is", sync::status)
+            .body::<StatusReport>()
+            .answers::<StatusReply>(),
         endpoint(
             Get,
             "/schema/{file}",

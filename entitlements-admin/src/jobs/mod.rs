@@ -3,6 +3,7 @@
 //! Each looks at what is there and does what is due. They take no input and may run at any time, as
 //! often as one likes. Where several control planes share a database, a lease lets one of them work.
 
+mod barrier;
 mod publisher;
 mod retention;
 
@@ -36,6 +37,7 @@ pub(crate) fn start(app: App, holder: String) -> JoinHandle<()> {
         };
         tokio::select! {
             () = work => {}
+            () = barrier::run(app.clone()) => {}
             () = app.told_to_stop() => {}
         }
     })

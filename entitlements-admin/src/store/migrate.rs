@@ -19,13 +19,22 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "init",
-    text: include_str!("../../migrations/0001_init.sql"),
-    sqlite: include_str!("../../migrations/0001_init.sqlite.sql"),
-    postgres: include_str!("../../migrations/0001_init.postgres.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "init",
+        text: include_str!("../../migrations/0001_init.sql"),
+        sqlite: include_str!("../../migrations/0001_init.sqlite.sql"),
+        postgres: include_str!("../../migrations/0001_init.postgres.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "fleet",
+        text: include_str!("../../migrations/0002_fleet.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+];
 
 /// Why a database could not be brought to this binary's schema.
 #[derive(Debug, thiserror::Error)]

@@ -54,6 +54,38 @@ pub enum Note {
         /// When it was counted.
         at: Timestamp,
     },
+    /// What a sidecar said of itself.
+    Sidecar {
+        /// Which.
+        id: String,
+        /// Its report.
+        json: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A sidecar that is not to be shown any more.
+    ForgetSidecar {
+        /// Which.
+        id: String,
+    },
+    /// Checks that a sidecar denied. A batch counts once.
+    Denials {
+        /// Which sidecar.
+        sidecar: String,
+        /// Which run of it.
+        boot: String,
+        /// Which batch of that run.
+        batch: u64,
+        /// Tenant, feature, reason, and how often.
+        counts: Vec<(String, String, String, u64)>,
+        /// When they arrived.
+        at: Timestamp,
+    },
+    /// Denials of days before this instant, and sidecars that were not heard of since, are let go.
+    PruneFleet {
+        /// The instant.
+        before: Timestamp,
+    },
     /// The head of the audit, signed.
     Checkpoint {
         /// The last row that it covers.
@@ -126,6 +158,23 @@ fn one(session: &mut dyn Session, note: &Note) -> Result<(), SqlError> {
             let amount = i64::try_from(*amount).unwrap_or(i64::MAX);
             session.execute(sql::USAGE_PUT, values![tenant, feature, amount, at.as_micros()])
         }
+        Note::Sidecar { id, json, at } => {
+            session.execute(sql::SIDECAR_PUT, values![id, json, at.as_micros()])
+        }
+        Note::ForgetSidecar { id } => session.execute(sql::SIDECAR_DELETE, values![id]),
+        Note::Denials { sidecar, boot, batch, counts, at } => {
+            let number = i64::try_from(*batch).unwrap_or(i64::MAX);
+            let values = values![sidecar, boot, number, at.as_micros()];
+            if session.execute(sql::DENIAL_BATCH, values)? > 0 {
+                denials(session, *at, counts)?;
+            }
+            Ok(0)
+        }
+        Note::PruneFleet { before } => {
+            session.execute(sql::DENIAL_PRUNE, values![day(*before)])?;
+            session.execute(sql::DENIAL_BATCH_PRUNE, values![before.as_micros()])?;
+            session.execute(sql::SIDECAR_PRUNE, values![before.as_micros()])
+        }
         Note::Checkpoint { revision, envelope } => {
             let values = values![read::integer(*revision), envelope.as_slice()];
             session.execute(sql::CHECKPOINT_PUT, values)
@@ -151,6 +200,23 @@ fn one(session: &mut dyn Session, note: &Note) -> Result<(), SqlError> {
         }
     }
     .map(drop)
+}
+
+fn denials(
+    session: &mut dyn Session,
+    at: Timestamp,
+    counts: &[(String, String, String, u64)],
+) -> Result<(), SqlError> {
+    for (tenant, feature, reason, count) in counts {
+        let count = i64::try_from(*count).unwrap_or(i64::MAX);
+        session.execute(sql::DENIAL_ADD, values![day(at), tenant, feature, reason, count])?;
+    }
+    Ok(())
+}
+
+/// Days since 1970-01-01, UTC.
+pub(super) const fn day(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(24 * 3_600 * 1_000_000)
 }
 
 /// Takes or keeps a lease.

@@ -312,6 +312,34 @@ impl<'s> Reading<'s> {
         rows.into_iter().map(read).collect()
     }
 
+    /// Every sidecar that was heard of: what it said last, and when.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn sidecars(&self) -> Result<Vec<(String, Timestamp)>, ReadError> {
+        self.all(sql::SIDECAR_ALL, &[], |row| {
+            row.text()?;
+            Ok((row.text()?, Timestamp::from_micros(row.integer()?)))
+        })
+    }
+
+    /// What was denied most since the day of an instant: tenant, feature, reason, how often. Of one
+    /// tenant, where one is named.
+    ///
+    /// # Errors
+    /// As [`Reading::revision`].
+    pub fn denials(
+        &self,
+        since: Timestamp,
+        tenant: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, String, String, u64)>, ReadError> {
+        self.all(sql::DENIAL_LIST, values![super::note::day(since), tenant, limit], |row| {
+            let (tenant, feature, reason) = (row.text()?, row.text()?, row.text()?);
+            Ok((tenant, feature, reason, u64::try_from(row.integer()?).unwrap_or(0)))
+        })
+    }
+
     /// What became of a request with this name, where there was one.
     pub(crate) fn repeated(
         &self,

@@ -47,7 +47,7 @@ statements! {
                        WHERE version.kind = $1 AND version.key = $2 AND version.revision < $3
                        ORDER BY version.revision DESC LIMIT $4";
     VERSION_SINCE = "SELECT kind, key, revision, json FROM version
-                     WHERE revision > $1 AND kind IN ('catalog', 'tenant') ORDER BY revision, key";
+                     WHERE revision > $1 AND kind IN ('catalog', 'tenant', 'barrier') ORDER BY revision, key";
     VERSION_RANGE = "SELECT kind, key, revision, json FROM version
                      WHERE revision > $1 AND revision <= $2 ORDER BY revision, kind, key";
     OBJECT_STRAY = "SELECT object.kind, object.key, object.revision FROM object
@@ -119,6 +119,27 @@ statements! {
     USAGE_ALL = "SELECT tenant, feature, amount FROM usage ORDER BY tenant, feature";
     USAGE_GET = "SELECT feature, amount, at FROM usage WHERE tenant = $1 ORDER BY feature";
 
+    SIDECAR_PUT = "INSERT INTO sidecar (id, json, at) VALUES ($1, $2, $3)
+                   ON CONFLICT (id) DO UPDATE SET json = excluded.json, at = excluded.at";
+    SIDECAR_ALL = "SELECT id, json, at FROM sidecar ORDER BY id";
+    SIDECAR_DELETE = "DELETE FROM sidecar WHERE id = $1";
+    SIDECAR_PRUNE = "DELETE FROM sidecar WHERE at < $1";
+
+    // A batch counts once: only a later one of the same run, or one of another run, gets through.
+    DENIAL_BATCH = "INSERT INTO denial_batch (sidecar, boot, batch, at) VALUES ($1, $2, $3, $4)
+                    ON CONFLICT (sidecar, boot) DO UPDATE
+                    SET batch = excluded.batch, at = excluded.at
+                    WHERE denial_batch.batch < excluded.batch";
+    DENIAL_ADD = "INSERT INTO denial (day, tenant, feature, reason, count) VALUES ($1, $2, $3, $4, $5)
+                  ON CONFLICT (day, tenant, feature, reason) DO UPDATE
+                  SET count = denial.count + excluded.count";
+    DENIAL_LIST = "SELECT tenant, feature, reason, sum(count) FROM denial
+                   WHERE day >= $1 AND ($2 = '' OR tenant = $2)
+                   GROUP BY tenant, feature, reason
+                   ORDER BY 4 DESC, tenant, feature, reason LIMIT $3";
+    DENIAL_PRUNE = "DELETE FROM denial WHERE day < $1";
+    DENIAL_BATCH_PRUNE = "DELETE FROM denial_batch WHERE at < $1";
+
     PENDING_PUT = "INSERT INTO pending_sign_in (state_hash, json, expires_at) VALUES ($1, $2, $3)";
     PENDING_TAKE = "DELETE FROM pending_sign_in WHERE state_hash = $1 RETURNING json";
     PENDING_PRUNE = "DELETE FROM pending_sign_in WHERE expires_at < $1";
@@ -169,6 +190,9 @@ tables! {
         "$1, $2, $3, $4, $5, $6, $7";
     "note" ("topic, key, count, at") "$1, $2, $3, $4";
     "usage" ("tenant, feature, amount, at") "$1, $2, $3, $4";
+    "sidecar" ("id, json, at") "$1, $2, $3";
+    "denial" ("day, tenant, feature, reason, count") "$1, $2, $3, $4, $5";
+    "denial_batch" ("sidecar, boot, batch, at") "$1, $2, $3, $4";
 }
 
 #[cfg(test)]

@@ -20,12 +20,24 @@ pub enum Kind {
     Key,
     /// Something that Super Admins set, such as `approval`.
     Setting,
+    /// A publication that all sidecars switch to together. There is one at a time.
+    Barrier,
+    /// What a sidecar pushes to, with its receipts.
+    Sink,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Catalog, Self::Tenant, Self::Draft, Self::User, Self::Key, Self::Setting];
+    pub const ALL: [Self; 8] = [
+        Self::Catalog,
+        Self::Tenant,
+        Self::Draft,
+        Self::User,
+        Self::Key,
+        Self::Setting,
+        Self::Barrier,
+        Self::Sink,
+    ];
 
     /// The stable word for it.
     #[must_use]
@@ -37,6 +49,8 @@ impl Kind {
             Self::User => "user",
             Self::Key => "key",
             Self::Setting => "setting",
+            Self::Barrier => "barrier",
+            Self::Sink => "sink",
         }
     }
 }
@@ -74,6 +88,12 @@ impl ObjectId {
         Self::new(Kind::Catalog, "live")
     }
 
+    /// The publication that sidecars prepare, or switched to last.
+    #[must_use]
+    pub fn barrier() -> Self {
+        Self::new(Kind::Barrier, "live")
+    }
+
     /// A tenant.
     #[must_use]
     pub fn tenant(key: impl Into<String>) -> Self {
@@ -85,6 +105,7 @@ impl ObjectId {
     pub fn for_people(&self) -> String {
         match self.kind {
             Kind::Catalog => "the catalog".into(),
+            Kind::Barrier => "the barrier".into(),
             kind => format!("{} `{}`", kind.code(), self.key),
         }
     }

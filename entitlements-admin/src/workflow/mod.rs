@@ -1,9 +1,11 @@
 //! What may happen, as plain values and pure functions: no clock, no store, no network.
 
+pub mod barrier;
 pub mod catalog;
 pub mod changeset;
 pub mod doors;
 pub mod draft;
+pub mod fleet;
 pub mod key;
 pub mod people;
 pub mod permission;

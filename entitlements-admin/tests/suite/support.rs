@@ -192,10 +192,18 @@ impl Client {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let (parts, mut body) = response.into_parts();
+        let is_stream =
+            parts.headers.get("content-type").is_some_and(|it| it == "text/event-stream");
+        let body = match is_stream {
+            // It does not end; the first event is there at once.
+            true => body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            false => body.collect().await.unwrap().to_bytes(),
+        };
         drop(sender);
-        drop(connection.await);
+        if !is_stream {
+            drop(connection.await);
+        }
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 }

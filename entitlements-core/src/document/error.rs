@@ -26,6 +26,12 @@ pub enum DocumentError {
     /// A snapshot document that was cut off or changed.
     #[error("the snapshot document is damaged: {0}; fetch it again")]
     Damaged(&'static str),
+    /// A change of another snapshot than the one that is there.
+    #[error("the change is of another snapshot than the one that is there")]
+    OtherBase,
+    /// What came out is not what the publisher has.
+    #[error("what came of it is not what the publisher has; all of it must be fetched again")]
+    Diverged,
 }
 
 impl DocumentError {
@@ -35,7 +41,7 @@ impl DocumentError {
         match self {
             Self::Syntax(one) => vec![one.problem.clone()],
             Self::Wrong(all) => all.iter().map(|one| one.problem.clone()).collect(),
-            Self::NewerFormat { .. } | Self::Damaged(_) => {
+            Self::NewerFormat { .. } | Self::Damaged(_) | Self::OtherBase | Self::Diverged => {
                 vec![Problem::new("", "damaged", self.to_string())]
             }
         }

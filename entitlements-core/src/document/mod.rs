@@ -5,6 +5,7 @@
 
 mod by_name;
 mod decision;
+mod delta;
 mod error;
 mod export;
 mod file;
@@ -12,6 +13,7 @@ mod layout;
 mod merge;
 mod snapshot;
 mod source;
+mod status;
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -20,10 +22,14 @@ use serde::{Deserialize, Deserializer, de};
 pub use self::{
     by_name::ByName,
     decision::DecisionText,
+    delta::Delta,
     error::{DocumentError, Located, Place},
     export::{CatalogFile, ExportError, FILE_NAMES},
     file::{Document, Expectation, Expected},
     snapshot::{FORMAT, Hash},
+    status::{
+        CandidateStatus, Denials, Denied, Receipt, Rejection, SinkStatus, StatusReply, StatusReport,
+    },
 };
 
 /// Reads a table and refuses a key that stands twice, which JSON readers mostly let pass.

@@ -14,7 +14,9 @@ use hyper::{
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
-    Server, ofrep, parameter,
+    Server,
+    asking::Asking,
+    ofrep, parameter,
     reply::{Payload, Problem, Reply, stamp},
     view::View,
 };
@@ -92,7 +94,7 @@ impl Stream {
 
     /// Sends an event if the result is another one than was told last. Says for how long it holds.
     async fn tell(&mut self) -> Result<Duration, mpsc::error::SendError<Bytes>> {
-        let Ok(view) = View::new(&self.serving) else { return Ok(PAUSE_MAX) };
+        let Ok(view) = View::new(&Asking::now(&self.serving)) else { return Ok(PAUSE_MAX) };
         let tag = ofrep::tag(&view, &self.tenant);
         let pause = self.pause(&view);
         let now = view.now;

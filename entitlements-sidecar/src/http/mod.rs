@@ -1,10 +1,12 @@
 //! What the sidecar answers over HTTP. It changes nothing: every path only reads.
 
+mod asking;
 mod events;
 mod guard;
 mod native;
 mod ofrep;
 mod pace;
+mod relay;
 mod reply;
 mod serve;
 mod status;
@@ -21,6 +23,7 @@ use hyper::{
 
 pub(crate) use self::serve::{Listener, Server};
 use self::{
+    asking::Asking,
     guard::{Denial, Door},
     reply::{Problem, Reply, reply},
 };
@@ -38,11 +41,16 @@ pub(crate) enum Route {
     Healthz,
     Readyz,
     Metrics,
+    SyncKeys,
+    SyncSnapshot,
+    SyncChanges,
+    SyncEvents,
+    SyncStatus,
     Other,
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::OfrepFlag,
         Self::Check,
         Self::Batch,
@@ -53,6 +61,11 @@ impl Route {
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
+        Self::SyncKeys,
+        Self::SyncSnapshot,
+        Self::SyncChanges,
+        Self::SyncEvents,
+        Self::SyncStatus,
         Self::Other,
     ];
 
@@ -69,6 +82,11 @@ impl Route {
             Self::Healthz => "healthz",
             Self::Readyz => "readyz",
             Self::Metrics => "metrics",
+            Self::SyncKeys => "sync_keys",
+            Self::SyncSnapshot => "sync_snapshot",
+            Self::SyncChanges => "sync_changes",
+            Self::SyncEvents => "sync_events",
+            Self::SyncStatus => "sync_status",
             Self::Other => "other",
         }
     }
@@ -84,6 +102,11 @@ impl Route {
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             "/metrics" => Self::Metrics,
+            "/sync/v1/keys" => Self::SyncKeys,
+            "/sync/v1/snapshot" => Self::SyncSnapshot,
+            "/sync/v1/changes" => Self::SyncChanges,
+            "/sync/v1/events" => Self::SyncEvents,
+            "/sync/v1/status" => Self::SyncStatus,
             _ => return Self::at_varying(path),
         };
         (route, "")
@@ -102,11 +125,31 @@ impl Route {
 
     const fn method(self) -> &'static str {
         match self {
-            Self::Check | Self::Batch | Self::Explain | Self::OfrepFlag | Self::OfrepFlags => {
-                "POST"
-            }
+            Self::Check
+            | Self::Batch
+            | Self::Explain
+            | Self::OfrepFlag
+            | Self::OfrepFlags
+            | Self::SyncStatus => "POST",
             _ => "GET",
         }
+    }
+
+    /// Whether a path is for sidecars below this one.
+    fn is_for_relays(path: &str) -> bool {
+        path.starts_with("/sync/")
+    }
+
+    /// Whether it is for sidecars below this one.
+    const fn is_relayed(self) -> bool {
+        matches!(
+            self,
+            Self::SyncKeys
+                | Self::SyncSnapshot
+                | Self::SyncChanges
+                | Self::SyncEvents
+                | Self::SyncStatus
+        )
     }
 
     /// Whether it tells nothing of any tenant, so that a probe needs no token.
@@ -142,7 +185,8 @@ impl Server {
 
     async fn dispatch(&self, asked: Asked<'_>, query: &str, body: Incoming) -> Reply {
         let Asked { route, varying, method, headers } = asked;
-        let problem = if route == Route::Other {
+        let is_there = route != Route::Other && (!route.is_relayed() || self.relay.is_some());
+        let problem = if !is_there {
             Some(Problem::NoSuchPath)
         } else if !route.is_open() && self.guard.token(headers).is_err() {
             Some(Problem::Denied(Denial::Token))
@@ -154,22 +198,36 @@ impl Server {
         if let Some(problem) = problem {
             return problem.reply();
         }
-        let body = match reply::read(body, self.limits.body_bytes).await {
+        let most = match route {
+            Route::SyncStatus => relay::REPORT_BYTES_MAX,
+            _ => self.limits.body_bytes,
+        };
+        let body = match reply::read(body, most).await {
             Ok(body) => body,
             Err(problem) => return problem.reply(),
         };
+        if let (true, Some(relay)) = (route.is_relayed(), &self.relay) {
+            return relay::answer(self, relay, route, query, body).await;
+        }
+        let asking = match Asking::of(&self.serving, headers).await {
+            Ok(asking) => asking,
+            Err(problem) if matches!(route, Route::OfrepFlag | Route::OfrepFlags) => {
+                return ofrep::unable(&problem);
+            }
+            Err(problem) => return problem.reply(),
+        };
         match route {
-            Route::OfrepFlag => ofrep::flag(&self.serving, varying, &body),
-            Route::OfrepFlags => ofrep::flags(&self.serving, headers, &body),
+            Route::OfrepFlag => ofrep::flag(&asking, varying, &body),
+            Route::OfrepFlags => ofrep::flags(&asking, headers, &body),
             Route::OfrepEvents => events::open(self, query),
-            Route::Check => native::check(&self.serving, &body),
-            Route::Batch => native::batch(&self.serving, &body),
-            Route::Explain => native::explain(&self.serving, &body),
-            Route::TenantEntitlements => native::tenant(&self.serving, varying, query, headers),
+            Route::Check => native::check(&asking, &body),
+            Route::Batch => native::batch(&asking, &body),
+            Route::Explain => native::explain(&asking, &body),
+            Route::TenantEntitlements => native::tenant(&asking, varying, query, headers),
             Route::Healthz => status::alive(),
             Route::Readyz => status::ready(&self.serving),
             Route::Metrics => status::metrics(&self.serving),
-            Route::Other => Problem::NoSuchPath.reply(),
+            _ => Problem::NoSuchPath.reply(),
         }
     }
 
@@ -195,7 +253,8 @@ fn preflight(headers: &HeaderMap) -> Reply {
     answer.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "Authorization, Cache-Control, Content-Type, If-None-Match, Last-Event-ID, X-API-Key",
+            "Authorization, Cache-Control, Content-Type, Entitlements-At, Entitlements-At-Least, \
+             Entitlements-Wait-Ms, If-None-Match, Last-Event-ID, X-API-Key",
         ),
     );
     answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

@@ -7,15 +7,13 @@ use hyper::HeaderMap;
 use serde::Deserialize;
 
 use super::{
+    asking::Asking,
     parameter,
     reply::{Problem, Reply, etag, json, tagged},
     unescape,
     view::View,
 };
-use crate::{
-    answer::{Answer, Word, push, push_string},
-    serving::Serving,
-};
+use crate::answer::{Answer, Word, push, push_string};
 
 /// A question. `at` asks what the answer would be at another instant.
 #[derive(Deserialize)]
@@ -42,10 +40,10 @@ struct Questions<'b> {
 }
 
 /// `POST /v1/check`
-pub(super) fn check(serving: &Serving, body: &[u8]) -> Reply {
-    answered(serving, body, CHECK, |view, question: &Question<'_>| {
-        let answer = view.check(&question.tenant.0, &question.feature.0, view.at(question));
-        serving.metrics.checked(answer.reason);
+pub(super) fn check(asking: &Asking<'_>, body: &[u8]) -> Reply {
+    answered(asking, body, CHECK, |view, question: &Question<'_>| {
+        let about = (&*question.tenant.0, &*question.feature.0);
+        let answer = view.counted(asking.serving, about, view.at(question));
         let mut out = Vec::with_capacity(320);
         push_answer(&mut out, question, &answer);
         push(&mut out, format_args!(",\"age_ms\":{},\"state\":\"{}\"}}", view.age_ms, view.state));
@@ -54,8 +52,8 @@ pub(super) fn check(serving: &Serving, body: &[u8]) -> Reply {
 }
 
 /// `POST /v1/check/batch`: all from one snapshot, as of one instant.
-pub(super) fn batch(serving: &Serving, body: &[u8]) -> Reply {
-    answered(serving, body, BATCH, |view, questions: &Questions<'_>| {
+pub(super) fn batch(asking: &Asking<'_>, body: &[u8]) -> Reply {
+    answered(asking, body, BATCH, |view, questions: &Questions<'_>| {
         let mut out = Vec::with_capacity(128 + 256 * questions.checks.len());
         push_head(&mut out, view);
         out.extend_from_slice(b",\"results\":[");
@@ -63,8 +61,8 @@ pub(super) fn batch(serving: &Serving, body: &[u8]) -> Reply {
             if position > 0 {
                 out.push(b',');
             }
-            let answer = view.check(&question.tenant.0, &question.feature.0, view.at(question));
-            serving.metrics.checked(answer.reason);
+            let about = (&*question.tenant.0, &*question.feature.0);
+            let answer = view.counted(asking.serving, about, view.at(question));
             push_answer(&mut out, question, &answer);
             out.push(b'}');
         }
@@ -75,8 +73,8 @@ pub(super) fn batch(serving: &Serving, body: &[u8]) -> Reply {
 
 /// `POST /v1/explain`: what core explains, and beside it what a check says instead where the
 /// snapshot is too old.
-pub(super) fn explain(serving: &Serving, body: &[u8]) -> Reply {
-    answered(serving, body, CHECK, |view, question: &Question<'_>| {
+pub(super) fn explain(asking: &Asking<'_>, body: &[u8]) -> Reply {
+    answered(asking, body, CHECK, |view, question: &Question<'_>| {
         let (tenant, feature, at) = (&*question.tenant.0, &*question.feature.0, view.at(question));
         let mut out = Vec::with_capacity(1_024);
         // A `Vec` takes every byte, and an explanation has no keys that are not text.
@@ -98,8 +96,8 @@ pub(super) fn explain(serving: &Serving, body: &[u8]) -> Reply {
 /// `GET /v1/tenants/{tenant}/entitlements`, with `?at=` for another instant. The tag is over the
 /// answers, so it stays the same through publications that change none of them, and does not when
 /// a promotion ends.
-pub(super) fn tenant(serving: &Serving, tenant: &str, query: &str, headers: &HeaderMap) -> Reply {
-    let view = match View::new(serving) {
+pub(super) fn tenant(asking: &Asking<'_>, tenant: &str, query: &str, headers: &HeaderMap) -> Reply {
+    let view = match View::new(asking) {
         Ok(view) => view,
         Err(problem) => return problem.reply(),
     };
@@ -133,12 +131,12 @@ const BATCH: &str = "`{\"checks\": [{\"tenant\": \"acme\", \"feature\": \"seats\
 
 /// Reads the question, takes one view, answers from it.
 fn answered<'b, Q: Deserialize<'b>>(
-    serving: &Serving,
+    asking: &Asking<'_>,
     body: &'b [u8],
     example: &str,
     answer: impl FnOnce(&View, &Q) -> Vec<u8>,
 ) -> Reply {
-    let view = match View::new(serving) {
+    let view = match View::new(asking) {
         Ok(view) => view,
         Err(problem) => return problem.reply(),
     };

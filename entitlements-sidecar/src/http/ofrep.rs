@@ -10,19 +10,17 @@ use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::{
+    asking::Asking,
     native::Text,
     reply::{Problem, Reply, etag, json, reply, tagged},
     unescape,
     view::View,
 };
-use crate::{
-    answer::{Answer, Word, push, push_string},
-    serving::Serving,
-};
+use crate::answer::{Answer, Word, push, push_string};
 
 /// `POST /ofrep/v1/evaluate/flags/{key}`
-pub(super) fn flag(serving: &Serving, key: &str, body: &[u8]) -> Reply {
-    let view = match View::new(serving) {
+pub(super) fn flag(asking: &Asking<'_>, key: &str, body: &[u8]) -> Reply {
+    let view = match View::new(asking) {
         Ok(view) => view,
         Err(problem) => return unable(&problem),
     };
@@ -32,8 +30,7 @@ pub(super) fn flag(serving: &Serving, key: &str, body: &[u8]) -> Reply {
         (_, None) => Fault::NotFound.reply(Some(&key)),
         (Err(fault), Some(_)) => fault.reply(Some(&key)),
         (Ok(tenant), Some(feature)) => {
-            let answer = view.check(&tenant.0, &key, view.now.at);
-            serving.metrics.checked(answer.reason);
+            let answer = view.counted(asking.serving, (&tenant.0, &key), view.now.at);
             let mut out = Vec::with_capacity(320);
             push_flag(&mut out, &key, &feature.kind, &answer);
             push_metadata(&mut out, &answer, &view);
@@ -51,8 +48,8 @@ pub(super) fn flag(serving: &Serving, key: &str, body: &[u8]) -> Reply {
 ///
 /// The tag is over what was evaluated for this tenant. A promotion that ends changes it although no
 /// revision does; a revision that changes nothing for the tenant does not.
-pub(super) fn flags(serving: &Serving, headers: &HeaderMap, body: &[u8]) -> Reply {
-    let view = match View::new(serving) {
+pub(super) fn flags(asking: &Asking<'_>, headers: &HeaderMap, body: &[u8]) -> Reply {
+    let view = match View::new(asking) {
         Ok(view) => view,
         Err(problem) => return unable(&problem),
     };
@@ -153,13 +150,11 @@ impl Fault {
 }
 
 /// Where nothing can be evaluated at all.
-fn unable(problem: &Problem) -> Reply {
+pub(super) fn unable(problem: &Problem) -> Reply {
     let mut out = b"{\"errorDetails\":".to_vec();
     push_string(&mut out, &problem.detail());
     out.push(b'}');
-    let mut reply = reply(StatusCode::SERVICE_UNAVAILABLE, "application/json", out);
-    super::reply::stamp(&mut reply, 0, 0, crate::standing::State::Cold);
-    reply
+    reply(problem.status(), "application/json", out)
 }
 
 fn tenant_of(body: &[u8]) -> Result<Text<'_>, Fault> {

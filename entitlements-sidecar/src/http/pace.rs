@@ -30,8 +30,10 @@ enum Phase {
     Busy,
     /// The answer is on its way out.
     Writing,
-    /// Events are sent as they come.
+    /// Events are sent as they come, or much that takes its time.
     Streaming,
+    /// A request is held until there is something to say.
+    Held,
 }
 
 /// What a connection is doing, and how often that has changed.
@@ -44,6 +46,11 @@ impl Pace {
     /// A request's head is complete.
     pub(crate) fn request_begins(&self) {
         self.enter(Phase::Busy);
+    }
+
+    /// The same for one that may be held.
+    pub(crate) fn held_request_begins(&self) {
+        self.enter(Phase::Held);
     }
 
     /// Its answer is handed over.
@@ -65,7 +72,8 @@ impl Pace {
             1 => Phase::Head,
             2 => Phase::Busy,
             3 => Phase::Writing,
-            _ => Phase::Streaming,
+            4 => Phase::Streaming,
+            _ => Phase::Held,
         }
     }
 
@@ -95,6 +103,9 @@ impl Pace {
         }
     }
 }
+
+/// A little more than the longest that a sidecar may ask a question to be held for.
+const HELD_MAX: Duration = Duration::from_secs(75);
 
 /// Looks at a connection now and then.
 #[derive(Debug)]
@@ -128,6 +139,7 @@ impl Watch {
             Phase::Head => limits.header,
             Phase::Busy | Phase::Writing => limits.request,
             Phase::Idle | Phase::Streaming => limits.idle,
+            Phase::Held => HELD_MAX,
         };
         Self::tick(limits) * self.ticks >= most
     }

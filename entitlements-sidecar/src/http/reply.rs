@@ -87,10 +87,16 @@ pub(crate) enum Problem {
     Cold,
     /// There are too many event streams.
     Busy,
+    /// The revision that the caller has seen is not here yet.
+    NotYet { wanted: u64, served: u64 },
+    /// The revision that the caller pinned is not held.
+    NotHeld { wanted: u64, held: Vec<u64> },
+    /// The admin did not take what was handed on.
+    Upstream(String),
 }
 
 impl Problem {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -99,6 +105,9 @@ impl Problem {
             Self::Denied(Denial::Host) => StatusCode::MISDIRECTED_REQUEST,
             Self::Denied(Denial::Origin) => StatusCode::FORBIDDEN,
             Self::Denied(Denial::Token) => StatusCode::UNAUTHORIZED,
+            Self::NotYet { .. } => StatusCode::CONFLICT,
+            Self::NotHeld { .. } => StatusCode::GONE,
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Cold | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -114,6 +123,9 @@ impl Problem {
             Self::Denied(Denial::Token) => "token",
             Self::Cold => "cold",
             Self::Busy => "busy",
+            Self::NotYet { .. } => "not_yet",
+            Self::NotHeld { .. } => "not_held",
+            Self::Upstream(_) => "upstream",
         }
     }
 
@@ -142,6 +154,15 @@ impl Problem {
                     .into()
             }
             Self::Busy => "there are too many event streams; ask again later".into(),
+            Self::NotYet { wanted, served } => format!(
+                "revision {wanted} is not here yet, this is {served}; ask again, or wait longer with \
+                 the header `Entitlements-Wait-Ms`"
+            ),
+            Self::NotHeld { wanted, held } => format!(
+                "revision {wanted} is not held here; these are: {}",
+                held.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            Self::Upstream(why) => why.clone(),
         }
     }
 

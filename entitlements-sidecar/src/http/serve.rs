@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    Route,
     guard::{Door, Guard},
     pace::{Pace, Paced, Watch},
 };
@@ -18,6 +19,7 @@ use crate::{
     config::{Config, Limits},
     serving::Serving,
     stop::Stop,
+    sync::Relay,
 };
 
 /// Everything that a connection needs.
@@ -27,6 +29,8 @@ pub(crate) struct Server {
     pub(super) guard: Guard,
     pub(super) limits: Limits,
     pub(super) stop: Stop,
+    /// What is handed on to sidecars below this one, where it is.
+    pub(super) relay: Option<Relay>,
     room: Arc<Semaphore>,
     /// Event streams may take no more than half the room.
     pub(super) streams: Arc<Semaphore>,
@@ -60,10 +64,16 @@ impl Listener {
 }
 
 impl Server {
-    pub(crate) fn new(serving: Arc<Serving>, config: &Config, limits: Limits, stop: Stop) -> Self {
+    pub(crate) fn new(
+        serving: Arc<Serving>,
+        config: &Config,
+        limits: Limits,
+        stop: Stop,
+        relay: Option<Relay>,
+    ) -> Self {
         let room = Arc::new(Semaphore::new(limits.connections));
         let streams = Arc::new(Semaphore::new(limits.connections.div_ceil(2)));
-        Self { serving, guard: Guard::new(config), limits, stop, room, streams }
+        Self { serving, guard: Guard::new(config), limits, stop, relay, room, streams }
     }
 
     /// Takes connections until it is told to stop.
@@ -127,10 +137,15 @@ impl Server {
         let io = TokioIo::new(Paced::new(stream, pace.clone()));
         let service = service_fn(|request: Request<Incoming>| {
             let (server, pace) = (&*self, &pace);
-            pace.request_begins();
+            let is_relayed = server.relay.is_some() && Route::is_for_relays(request.uri().path());
+            if is_relayed {
+                pace.held_request_begins();
+            } else {
+                pace.request_begins();
+            }
             async move {
                 let reply = server.answer(door, request).await;
-                pace.answer_begins(reply.body().is_stream());
+                pace.answer_begins(is_relayed || reply.body().is_stream());
                 Ok::<_, Infallible>(reply)
             }
         });

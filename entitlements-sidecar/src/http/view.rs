@@ -1,8 +1,15 @@
 //! One consistent view of the world, for one request.
 
-use entitlements_core::{Decision, Feature, FeatureKey, Pin, TenantView, Timestamp};
+use std::{ops::Deref, sync::Arc};
 
-use super::reply::{Problem, Reply, stamp};
+use entitlements_core::{
+    Decision, Feature, FeatureKey, Pin, Snapshot, TenantView, Timestamp, Verdict,
+};
+
+use super::{
+    asking::Asking,
+    reply::{Problem, Reply, stamp},
+};
 use crate::{
     answer::Answer,
     serving::Serving,
@@ -12,22 +19,44 @@ use crate::{
 /// The snapshot, the instant and the state that every part of an answer goes by.
 #[derive(Debug)]
 pub(crate) struct View {
-    pin: Pin,
+    pin: World,
     pub(crate) now: Moment,
     pub(crate) state: State,
     pub(crate) age_ms: u64,
 }
 
+/// What is served now, or what a caller has pinned.
+#[derive(Debug)]
+enum World {
+    Live(Pin),
+    Held(Arc<Snapshot>),
+}
+
+impl Deref for World {
+    type Target = Snapshot;
+    fn deref(&self) -> &Snapshot {
+        match self {
+            Self::Live(pin) => pin,
+            Self::Held(held) => held,
+        }
+    }
+}
+
 impl View {
     /// The view of this moment.
-    pub(crate) fn new(serving: &Serving) -> Result<Self, Problem> {
+    pub(crate) fn new(asking: &Asking<'_>) -> Result<Self, Problem> {
+        let serving = asking.serving;
         let now = serving.clock.now();
         let standing = serving.standing();
         let state = standing.state(now);
         if state == State::Cold {
             return Err(Problem::Cold);
         }
-        Ok(Self { pin: serving.pin(), now, state, age_ms: standing.age_ms(now) })
+        let pin = match &asking.pinned {
+            None => World::Live(serving.pin()),
+            Some(held) => World::Held(held.clone()),
+        };
+        Ok(Self { pin, now, state, age_ms: standing.age_ms(now) })
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -37,6 +66,21 @@ impl View {
     /// The answer to one question.
     pub(crate) fn check(&self, tenant: &str, feature: &str, at: Timestamp) -> Answer<'_> {
         self.answer(&self.pin.check(tenant, feature, at), feature)
+    }
+
+    /// The same, counted: this is a question that somebody had, not a list.
+    pub(crate) fn counted<'v>(
+        &'v self,
+        serving: &Serving,
+        (tenant, feature): (&str, &str),
+        at: Timestamp,
+    ) -> Answer<'v> {
+        let answer = self.check(tenant, feature, at);
+        serving.metrics.checked(answer.reason);
+        if answer.verdict == Verdict::Denied {
+            serving.denials.count(tenant, feature, answer.reason.code());
+        }
+        answer
     }
 
     /// How an answer came about, as core tells it.

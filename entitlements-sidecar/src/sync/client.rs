@@ -1,14 +1,17 @@
 //! The HTTP side of keeping in step.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use entitlements_core::signed::ENVELOPE_BYTES_MAX;
-use http_body_util::{BodyExt, Empty};
+use entitlements_core::document::{StatusReply, StatusReport};
+use flate2::read::GzDecoder;
+use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response, StatusCode, Uri,
+    Method, Request, Response, StatusCode, Uri,
     body::{Body, Incoming},
-    header::{AUTHORIZATION, HeaderValue, USER_AGENT},
+    header::{
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT,
+    },
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -20,17 +23,19 @@ use super::{gate::Refusal, machine::Ask};
 /// Where the snapshots come from.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
     admin: Uri,
     key: HeaderValue,
+    /// The largest answer that is taken, packed or not, in bytes.
+    bytes_max: usize,
 }
 
 /// What the admin sent. Nothing in it is believed yet.
 #[derive(Debug)]
 pub(crate) enum Fetched {
     Keys(Bytes),
-    Snapshot(Bytes),
-    Heartbeat(Bytes),
+    /// Envelopes, each of which says what it is.
+    Bundle(Bytes),
 }
 
 /// Why the admin sent nothing that could be looked at.
@@ -69,7 +74,7 @@ impl FetchError {
 
 impl Upstream {
     /// `key` must be fit for a header.
-    pub(crate) fn new(admin: Uri, key: &str) -> Option<Self> {
+    pub(crate) fn new(admin: Uri, key: &str, bytes_max: usize) -> Option<Self> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIME_MAX));
@@ -77,39 +82,69 @@ impl Upstream {
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         let mut key = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
         key.set_sensitive(true);
-        Some(Self { client, admin, key })
+        Some(Self { client, admin, key, bytes_max })
     }
 
     /// Asks one question.
-    pub(crate) async fn fetch(&self, ask: Ask) -> Result<Fetched, FetchError> {
+    pub(crate) async fn fetch(&self, ask: &Ask) -> Result<Fetched, FetchError> {
         match ask {
             Ask::Keys => {
                 let response = self.get("/sync/v1/keys", HEAD_TIME_MAX).await?;
                 self.read(response, KEYS_BYTES_MAX).await.map(Fetched::Keys)
             }
-            Ask::Changes { basis, wait_s } => {
-                let basis = basis.map_or(String::new(), |basis| format!("basis={basis}&"));
-                let path = format!("/sync/v1/changes?{basis}wait={wait_s}");
-                let held = Duration::from_secs(wait_s.into());
-                let response = self.get(&path, held + HEAD_TIME_MAX).await?;
-                match intent(&response)? {
-                    Intent::Full => {
-                        self.read(response, ENVELOPE_BYTES_MAX).await.map(Fetched::Snapshot)
-                    }
-                    Intent::None => {
-                        self.read(response, HEARTBEAT_BYTES_MAX).await.map(Fetched::Heartbeat)
-                    }
+            Ask::Changes { basis, candidate, wait_s } => {
+                let mut path = format!("/sync/v1/changes?wait={wait_s}");
+                for (name, value) in [
+                    ("basis", basis.map(|basis| basis.to_string())),
+                    ("candidate", candidate.clone()),
+                ] {
+                    value.into_iter().for_each(|value| path += &format!("&{name}={value}"));
                 }
+                let held = Duration::from_secs((*wait_s).into());
+                let response = self.get(&path, held + HEAD_TIME_MAX).await?;
+                self.read(response, self.bytes_max).await.map(Fetched::Bundle)
             }
         }
     }
 
+    /// Tells how this sidecar is.
+    pub(crate) async fn report(&self, report: &StatusReport) -> Result<StatusReply, FetchError> {
+        let malformed = |error: serde_json::Error| FetchError::Malformed(error.to_string());
+        let body = Bytes::from(serde_json::to_vec(report).map_err(malformed)?);
+        let answer = self.tell(body).await?;
+        serde_json::from_slice(&answer).map_err(malformed)
+    }
+
+    /// Hands on how a sidecar is, as it told it.
+    pub(crate) async fn tell(&self, report: Bytes) -> Result<Bytes, FetchError> {
+        let request = self.request(Method::POST, "/sync/v1/status");
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let response = self.send(request, report, HEAD_TIME_MAX).await?;
+        self.read(response, KEYS_BYTES_MAX).await
+    }
+
     async fn get(&self, path: &str, patience: Duration) -> Result<Response<Incoming>, FetchError> {
+        let request = self.request(Method::GET, path).header(ACCEPT_ENCODING, "gzip");
+        self.send(request, Bytes::new(), patience).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> hyper::http::request::Builder {
         let base = self.admin.to_string();
-        let request = Request::get(format!("{}{path}", base.trim_end_matches('/')))
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", base.trim_end_matches('/')))
             .header(AUTHORIZATION, self.key.clone())
             .header(USER_AGENT, concat!("entitlements-sidecar/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
+    }
+
+    async fn send(
+        &self,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, FetchError> {
+        let request = request
+            .body(Full::new(body))
             .map_err(|error| FetchError::Malformed(error.to_string()))?;
         let response = tokio::time::timeout(patience, self.client.request(request))
             .await
@@ -124,6 +159,7 @@ impl Upstream {
 
     /// Reads no more than it may and waits no longer than it must.
     async fn read(&self, response: Response<Incoming>, most: usize) -> Result<Bytes, FetchError> {
+        let is_packed = response.headers().get(CONTENT_ENCODING).is_some_and(|it| it == "gzip");
         let mut body = response.into_body();
         let too_large = || FetchError::Refused(Refusal::TooLarge(most));
         if body.size_hint().lower() > most as u64 {
@@ -134,7 +170,10 @@ impl Upstream {
             let frame = tokio::time::timeout(FRAME_TIME_MAX, body.frame())
                 .await
                 .map_err(|_| FetchError::Silent(self.admin.clone()))?;
-            let Some(frame) = frame else { return Ok(bytes.freeze()) };
+            let Some(frame) = frame else {
+                let bytes = bytes.freeze();
+                return if is_packed { unpacked(&bytes, most) } else { Ok(bytes) };
+            };
             let frame = frame.map_err(|error| self.unreachable(&error))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > most {
@@ -153,25 +192,18 @@ impl Upstream {
     }
 }
 
-enum Intent {
-    Full,
-    None,
-}
-
-fn intent(response: &Response<Incoming>) -> Result<Intent, FetchError> {
-    match response.headers().get("entitlements-intent").map(HeaderValue::as_bytes) {
-        Some(b"full") => Ok(Intent::Full),
-        Some(b"none") => Ok(Intent::None),
-        Some(other) => {
-            let other = String::from_utf8_lossy(other);
-            Err(FetchError::Malformed(format!("it has the intent `{other}`")))
-        }
-        None => Err(FetchError::Malformed("it has no header `Entitlements-Intent`".into())),
+/// Takes gzip apart, and no more comes of it than may: a few bytes can hold very many.
+fn unpacked(bytes: &[u8], most: usize) -> Result<Bytes, FetchError> {
+    let mut out = Vec::new();
+    let read = GzDecoder::new(bytes).take(most as u64 + 1).read_to_end(&mut out);
+    read.map_err(|error| FetchError::Malformed(format!("it cannot be unpacked: {error}")))?;
+    if out.len() > most {
+        return Err(FetchError::Refused(Refusal::TooLarge(most)));
     }
+    Ok(out.into())
 }
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
 const KEYS_BYTES_MAX: usize = 64 * 1_024;
-const HEARTBEAT_BYTES_MAX: usize = 4 * 1_024;

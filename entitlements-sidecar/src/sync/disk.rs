@@ -1,20 +1,16 @@
-//! The last good snapshots on disk, and the mark that says how far this sidecar has come.
-//!
-//! Every file is replaced as a whole: temporary file, fsync, rename, fsync of the folder. A crash at
-//! any instant leaves the old file or the new one, never half of one.
+//! What lies on disk: two generations of snapshots with the changes since, the publishers' keys, the
+//! candidate that was prepared, and the mark that says how far this sidecar has come.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+use std::io;
+
+use entitlements_core::{
+    Revision, Timestamp,
+    signed::{Basis, push_envelope},
 };
 
-use entitlements_core::{Revision, Timestamp, signed::ENVELOPE_BYTES_MAX};
+use super::files::Files;
 
-use super::machine::Basis;
-
-/// One of the two places for a snapshot.
+/// One of the two places for a snapshot and the changes that followed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Slot {
@@ -45,13 +41,13 @@ pub(crate) struct Mark {
     pub(crate) environment: String,
     /// The root key that vouches for them, in hex.
     pub(crate) root: String,
-    /// The newest snapshot that was taken.
+    /// The newest content that was taken.
     pub(crate) high: Option<High>,
     /// In microseconds: how late it has been.
     floor: i64,
 }
 
-/// The newest snapshot that was taken.
+/// The newest content that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct High {
     pub(crate) epoch: u64,
@@ -105,79 +101,97 @@ pub(crate) enum Stored {
     Whole(Mark),
 }
 
-/// The folder. While it is open no other sidecar can use it.
+/// The files by what they are.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    folder: PathBuf,
-    _lock: File,
+    files: Box<dyn Files>,
+    bytes_max: usize,
 }
 
 impl Disk {
-    /// Opens the folder, making it where there is none.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let lock = private().create(true).truncate(false).open(folder.join("lock"))?;
-        lock.try_lock().map_err(|_| {
-            io::Error::new(io::ErrorKind::ResourceBusy, "another sidecar is using it")
-        })?;
-        Ok(Self { folder: folder.into(), _lock: lock })
+    /// On these files, none of which may hold more than `bytes_max` bytes.
+    pub(crate) fn new(files: impl Files + 'static, bytes_max: usize) -> Self {
+        Self { files: Box::new(files), bytes_max }
+    }
+
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     pub(crate) fn read_mark(&self) -> io::Result<Stored> {
-        let Some(bytes) = self.read("mark")? else { return Ok(Stored::Missing) };
+        let Some(bytes) = self.files.read(MARK, SMALL)? else { return Ok(Stored::Missing) };
         let mark = std::str::from_utf8(&bytes).ok().and_then(Mark::from_text);
         Ok(mark.map_or(Stored::Damaged, Stored::Whole))
     }
 
-    pub(crate) fn write_mark(&self, mark: &Mark) -> io::Result<()> {
-        self.replace("mark", mark.to_text()?.as_bytes())
+    pub(crate) fn write_mark(&mut self, mark: &Mark) -> io::Result<()> {
+        self.files.replace(MARK, mark.to_text()?.as_bytes())
     }
 
     pub(crate) fn read_keys(&self) -> io::Result<Option<Vec<u8>>> {
-        self.read("keys")
+        self.files.read(KEYS, SMALL)
     }
 
-    pub(crate) fn write_keys(&self, envelope: &[u8]) -> io::Result<()> {
-        self.replace("keys", envelope)
+    pub(crate) fn write_keys(&mut self, envelope: &[u8]) -> io::Result<()> {
+        self.files.replace(KEYS, envelope)
     }
 
+    /// A bundle: a snapshot and the changes that followed it. Its end may be torn.
     pub(crate) fn read_snapshot(&self, slot: Slot) -> io::Result<Option<Vec<u8>>> {
-        self.read(slot.file())
+        self.files.read(slot.file(), self.bytes_max)
     }
 
-    pub(crate) fn write_snapshot(&self, slot: Slot, envelope: &[u8]) -> io::Result<()> {
-        self.replace(slot.file(), envelope)
+    pub(crate) fn write_snapshot(&mut self, slot: Slot, bundle: &[u8]) -> io::Result<()> {
+        self.files.replace(slot.file(), bundle)
     }
 
-    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.folder.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
+    /// Adds envelopes to a bundle that is whole up to `length`. Says how long it is then.
+    pub(crate) fn append<'e>(
+        &mut self,
+        slot: Slot,
+        length: usize,
+        envelopes: impl IntoIterator<Item = &'e [u8]>,
+    ) -> io::Result<usize> {
         let mut bytes = Vec::new();
-        file.take(ENVELOPE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        envelopes.into_iter().for_each(|envelope| push_envelope(&mut bytes, envelope));
+        self.files.append(slot.file(), length, &bytes)?;
+        Ok(length + bytes.len())
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.folder.join(format!("{name}.tmp"));
-        let mut file = private().create(true).truncate(true).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.folder.join(name))?;
-        File::open(&self.folder)?.sync_all()
+    /// Whether something was prepared of which it is not known what became of it.
+    pub(crate) fn has_candidate(&self) -> io::Result<bool> {
+        Ok(self.files.read(CANDIDATE, 0)?.is_some())
+    }
+
+    pub(crate) fn write_candidate(&mut self, envelope: &[u8]) -> io::Result<()> {
+        self.files.replace(CANDIDATE, envelope)
+    }
+
+    pub(crate) fn remove_candidate(&mut self) -> io::Result<()> {
+        self.files.remove(CANDIDATE)
+    }
+
+    /// The name under which this sidecar is known; `fresh` where it has none yet.
+    pub(crate) fn name(&mut self, fresh: &str) -> io::Result<String> {
+        let kept = self.files.read(NAME, SMALL)?.and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(name) = kept.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+        {
+            return Ok(name);
+        }
+        self.files.replace(NAME, format!("{fresh}\n").as_bytes())?;
+        Ok(fresh.into())
     }
 }
 
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
+const MARK: &str = "mark";
+const KEYS: &str = "keys";
+const CANDIDATE: &str = "candidate";
+const NAME: &str = "name";
+const SMALL: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::files::Folder, *};
 
     fn mark(revision: u64) -> Mark {
         let basis = Basis {
@@ -209,27 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn files_are_replaced_whole_and_a_half_written_one_is_ignored() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::open(folder.path()).unwrap();
+    fn a_damaged_mark_is_known_and_a_name_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let mut disk = Disk::new(Folder::open(place.path()).unwrap(), 1_000);
         assert_eq!(disk.read_mark().unwrap(), Stored::Missing);
-        disk.write_snapshot(Slot::A, b"one").unwrap();
-        fs::write(folder.path().join("snapshot.a.tmp"), b"tw").unwrap();
-        assert_eq!(disk.read_snapshot(Slot::A).unwrap().unwrap(), b"one");
-        disk.write_snapshot(Slot::A, b"two").unwrap();
-        assert_eq!(disk.read_snapshot(Slot::A).unwrap().unwrap(), b"two");
-        assert_eq!(disk.read_snapshot(Slot::B).unwrap(), None);
         disk.write_mark(&mark(3)).unwrap();
-        fs::write(folder.path().join("mark"), b"{}").unwrap();
+        assert_eq!(disk.read_mark().unwrap(), Stored::Whole(mark(3)));
+        std::fs::write(place.path().join("mark"), b"{}").unwrap();
         assert_eq!(disk.read_mark().unwrap(), Stored::Damaged);
-    }
-
-    #[test]
-    fn two_sidecars_cannot_share_a_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = Disk::open(folder.path()).unwrap();
-        assert!(Disk::open(folder.path()).unwrap_err().to_string().contains("another sidecar"));
-        drop(first);
-        assert!(Disk::open(folder.path()).is_ok());
+        assert_eq!(disk.name("one").unwrap(), "one");
+        assert_eq!(disk.name("two").unwrap(), "one");
     }
 }

@@ -1,45 +1,35 @@
 //! What to ask the admin next, and when. It reads no clock, draws no lots and opens no socket.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use entitlements_core::{Revision, signed::Hash};
-
-/// Which snapshot this sidecar has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Basis {
-    pub(crate) epoch: u64,
-    pub(crate) revision: Revision,
-    pub(crate) hash: Hash,
-}
-
-impl fmt::Display for Basis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.epoch, self.revision, self.hash)
-    }
-}
+use entitlements_core::signed::Basis;
 
 /// A question to the admin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Who may publish?
     Keys,
     /// Is there anything newer than this? The admin may think about it for so long.
-    Changes { basis: Option<Basis>, wait_s: u32 },
+    Changes { basis: Option<Basis>, candidate: Option<String>, wait_s: u32 },
 }
 
 /// What became of a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// The publishers' keys were accepted.
     Keys,
-    /// A snapshot was verified and is being served now.
-    Activated(Basis),
-    /// What is being served was confirmed.
-    Confirmed,
+    /// Something newer was verified and kept.
+    Admitted(Basis),
+    /// What may come next was looked at, and either prepared or rejected.
+    Candidate(String),
+    /// What is there was confirmed. There may be something that is still to be prepared.
+    Confirmed { candidate: Option<String> },
     /// No usable answer.
     Failed,
     /// Something that must not be believed, perhaps because the keys have changed.
     Refused,
+    /// It is a change of something else than what is there: only all of it helps.
+    Diverged,
 }
 
 /// Keeps a sidecar in step. Times are counted since the process started.
@@ -47,6 +37,10 @@ pub(crate) enum Reply {
 pub(crate) struct Machine {
     wait_s: u32,
     basis: Option<Basis>,
+    /// The candidate that was prepared or rejected.
+    candidate: Option<String>,
+    /// Whether everything is to be sent, whatever is there.
+    wants_all: bool,
     keys_at: Option<Duration>,
     in_touch: bool,
     failures: u32,
@@ -60,6 +54,8 @@ impl Machine {
         Self {
             wait_s,
             basis,
+            candidate: None,
+            wants_all: false,
             keys_at: None,
             in_touch: false,
             failures: 0,
@@ -81,9 +77,25 @@ impl Machine {
         if keys_are_old {
             return Ask::Keys;
         }
-        // The first question is not held, so that the age of what came from disk is known soon.
-        let wait_s = if self.in_touch { self.wait_s } else { 0 };
-        Ask::Changes { basis: self.basis, wait_s }
+        let wait_s = match (self.in_touch, &self.candidate) {
+            // The first question is not held, so that the age of what came from disk is known soon.
+            (false, _) => 0,
+            // Whoever prepared something must hear often what becomes of it.
+            (true, Some(_)) => self.wait_s.min(1),
+            (true, None) => self.wait_s,
+        };
+        let basis = self.basis.filter(|_| !self.wants_all);
+        Ask::Changes { basis, candidate: self.candidate.clone(), wait_s }
+    }
+
+    /// Somebody waits for news: what is put off is asked now.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        self.wake_at = self.wake_at.min(now);
+    }
+
+    /// What is kept has become long: everything is asked for next time.
+    pub(crate) fn ask_for_all(&mut self) {
+        self.wants_all = true;
     }
 
     /// Takes note of an answer. `random` in `[0, 1)` spreads retries over the whole back-off.
@@ -93,15 +105,27 @@ impl Machine {
                 self.keys_at = Some(now);
                 self.wake_at = now;
             }
-            Reply::Activated(basis) => {
+            Reply::Admitted(basis) => {
                 let again = self.basis == Some(basis);
-                self.basis = Some(basis);
+                (self.basis, self.wants_all, self.candidate) = (Some(basis), false, None);
                 self.heard(now, again);
             }
-            Reply::Confirmed => self.heard(now, true),
+            Reply::Candidate(id) => {
+                self.candidate = Some(id);
+                self.heard(now, false);
+            }
+            Reply::Confirmed { candidate } => {
+                self.candidate =
+                    self.candidate.take().filter(|told| candidate.as_ref() == Some(told));
+                self.heard(now, true);
+            }
             Reply::Failed => self.back_off(now, random),
             Reply::Refused => {
                 self.keys_at = None;
+                self.back_off(now, random);
+            }
+            Reply::Diverged => {
+                self.wants_all = true;
                 self.back_off(now, random);
             }
         }
@@ -136,10 +160,15 @@ fn back_off_max(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entitlements_core::Revision;
 
     fn basis(revision: u64) -> Basis {
         let hash = "07".repeat(32).parse().unwrap();
         Basis { epoch: 1, revision: Revision(revision), hash }
+    }
+
+    fn confirmed() -> Reply {
+        Reply::Confirmed { candidate: None }
     }
 
     fn s(seconds: u64) -> Duration {
@@ -147,7 +176,7 @@ mod tests {
     }
 
     fn changes(revision: Option<u64>, wait_s: u32) -> Ask {
-        Ask::Changes { basis: revision.map(basis), wait_s }
+        Ask::Changes { basis: revision.map(basis), candidate: None, wait_s }
     }
 
     /// Each row: at this second a reply comes (random number 0.5); then it wakes at this
@@ -158,22 +187,22 @@ mod tests {
             (0, Reply::Failed, 250, Ask::Keys),
             (1, Reply::Failed, 1_500, Ask::Keys),
             (2, Reply::Keys, 2_000, changes(None, 0)),
-            (3, Reply::Activated(basis(7)), 3_000, changes(Some(7), 10)),
-            (13, Reply::Confirmed, 13_000, changes(Some(7), 10)),
-            (14, Reply::Activated(basis(8)), 14_000, changes(Some(8), 10)),
+            (3, Reply::Admitted(basis(7)), 3_000, changes(Some(7), 10)),
+            (13, confirmed(), 13_000, changes(Some(7), 10)),
+            (14, Reply::Admitted(basis(8)), 14_000, changes(Some(8), 10)),
             (15, Reply::Failed, 15_250, changes(Some(8), 0)),
-            (16, Reply::Confirmed, 16_000, changes(Some(8), 10)),
+            (16, confirmed(), 16_000, changes(Some(8), 10)),
             (17, Reply::Refused, 17_250, Ask::Keys),
             (18, Reply::Keys, 18_000, changes(Some(8), 0)),
             (19, Reply::Refused, 19_500, Ask::Keys),
             (20, Reply::Keys, 20_000, changes(Some(8), 0)),
-            (21, Reply::Confirmed, 21_000, changes(Some(8), 10)),
+            (21, confirmed(), 21_000, changes(Some(8), 10)),
         ];
         let mut machine = Machine::new(10, None);
         assert_eq!(machine.next_wake(), Duration::ZERO, "the first question is asked at once");
         assert_eq!(machine.ask(s(0)), Ask::Keys);
         for (second, reply, wake_ms, ask) in rows {
-            machine.on_reply(s(*second), *reply, 0.5);
+            machine.on_reply(s(*second), reply.clone(), 0.5);
             let wake = machine.next_wake();
             assert_eq!(wake, Duration::from_millis(*wake_ms), "after {reply:?} at {second}");
             assert_eq!(machine.ask(wake), *ask, "after {reply:?} at {second}");
@@ -199,7 +228,7 @@ mod tests {
         assert_eq!(longest, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
         machine.on_reply(s(0), Reply::Failed, 0.0);
         assert_eq!(machine.next_wake(), s(0), "full jitter goes down to nothing");
-        machine.on_reply(s(0), Reply::Confirmed, 0.0);
+        machine.on_reply(s(0), confirmed(), 0.0);
         machine.on_reply(s(0), Reply::Failed, 1.0);
         assert_eq!(machine.next_wake().as_millis(), 500);
     }
@@ -208,11 +237,50 @@ mod tests {
     fn an_admin_that_never_holds_a_question_is_asked_four_times_a_second() {
         let mut machine = Machine::new(10, Some(basis(5)));
         machine.on_reply(s(1), Reply::Keys, 0.0);
-        for reply in [Reply::Confirmed, Reply::Activated(basis(5))] {
+        for reply in [confirmed(), Reply::Admitted(basis(5))] {
             machine.ask(s(2));
-            machine.on_reply(s(2), reply, 0.0);
+            machine.on_reply(s(2), reply.clone(), 0.0);
             assert_eq!(machine.next_wake(), s(2) + GAP_MIN, "{reply:?}");
         }
+    }
+
+    #[test]
+    fn a_candidate_is_told_of_and_followed_closely_until_it_is_over() {
+        let mut machine = Machine::new(10, Some(basis(5)));
+        let asked = |machine: &mut Machine, second| match machine.ask(s(second)) {
+            Ask::Changes { candidate, wait_s, .. } => (candidate, wait_s),
+            Ask::Keys => panic!("the keys are known"),
+        };
+        machine.on_reply(s(0), Reply::Keys, 0.0);
+        machine.on_reply(s(0), Reply::Candidate("c".into()), 0.0);
+        assert_eq!(asked(&mut machine, 0), (Some("c".into()), 1));
+        machine.on_reply(s(1), Reply::Confirmed { candidate: Some("c".into()) }, 0.0);
+        assert_eq!(asked(&mut machine, 1), (Some("c".into()), 1));
+        machine.on_reply(s(2), confirmed(), 0.0);
+        assert_eq!(asked(&mut machine, 2), (None, 10), "it was given up");
+        machine.on_reply(s(3), Reply::Candidate("d".into()), 0.0);
+        machine.on_reply(s(4), Reply::Admitted(basis(6)), 0.0);
+        assert_eq!(asked(&mut machine, 4), (None, 10), "it is what was admitted");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_asked_for_as_a_whole() {
+        let mut machine = Machine::new(10, Some(basis(5)));
+        machine.on_reply(s(0), Reply::Keys, 0.0);
+        machine.on_reply(s(0), Reply::Diverged, 0.0);
+        assert_eq!(machine.ask(s(1)), changes(None, 0));
+        machine.on_reply(s(1), Reply::Admitted(basis(6)), 0.0);
+        assert_eq!(machine.ask(s(2)), changes(Some(6), 10));
+    }
+
+    #[test]
+    fn whoever_waits_ends_a_pause() {
+        let mut machine = Machine::new(10, Some(basis(5)));
+        machine.on_reply(s(0), Reply::Failed, 1.0);
+        machine.hurry(Duration::from_millis(100));
+        assert_eq!(machine.next_wake(), Duration::from_millis(100));
+        machine.hurry(s(9));
+        assert_eq!(machine.next_wake(), Duration::from_millis(100), "it is never put off by that");
     }
 
     #[test]

@@ -4,15 +4,14 @@ use std::{fs, path::Path};
 
 use entitlements_core::{
     Revision,
-    signed::{seal_heartbeat, seal_snapshot},
+    signed::{Tidings, seal_heartbeat, seal_snapshot},
 };
 use entitlements_sidecar::{Running, Sidecar, State};
 use serde_json::json;
 
 use crate::support::{
     CATALOG, PATIENCE, Pair, Upstream, Web, catalog_with_promotion_until, catalog_with_seats,
-    config, now,
-    upstream::{World, encoded},
+    config, now, upstream::World,
 };
 
 /// Where nobody listens.
@@ -96,8 +95,8 @@ const MISDEEDS: [Misdeed; 11] = [
     (
         "the same revision with other content",
         |w| {
-            let document = encoded(5, &catalog_with_seats(99));
-            w.forged_snapshot = Some(World { document, ..w.clone() }.snapshot());
+            let other = World { epoch: w.epoch, ..World::new(5, &catalog_with_seats(99)) };
+            w.forged_snapshot = Some(other.snapshot());
         },
         "equivocation",
     ),
@@ -106,7 +105,7 @@ const MISDEEDS: [Misdeed; 11] = [
         |w| {
             let header = World { revision: 6, ..w.clone() }.header();
             let publisher = entitlements_core::signed::SigningKey::from_bytes(w.publisher);
-            w.forged_snapshot = Some(seal_snapshot(&publisher, &header, b"nonsense"));
+            w.forged_snapshot = Some(seal_snapshot(&publisher, &header, &w.content, b"nonsense"));
         },
         "document",
     ),
@@ -129,7 +128,8 @@ const MISDEEDS: [Misdeed; 11] = [
         |w| {
             let header = World { revision: 6, ..w.clone() }.header();
             let publisher = entitlements_core::signed::SigningKey::from_bytes(w.publisher);
-            w.forged_heartbeat = Some(seal_heartbeat(&publisher, &header, &w.hash()));
+            w.forged_heartbeat =
+                Some(seal_heartbeat(&publisher, &header, &w.content, &Tidings::default()));
         },
         "withheld",
     ),
@@ -165,7 +165,7 @@ async fn is_refused((name, misdeed, cause): Misdeed) {
     upstream.change(|world| {
         (world.forged_snapshot, world.forged_heartbeat) = (None, None);
         world.revision = 7;
-        world.document = encoded(7, &catalog_with_seats(30));
+        world.holds(7, &catalog_with_seats(30));
     });
     sidecar.wait_revision(Revision(7), PATIENCE).await.unwrap();
     assert_eq!(web.amount("acme", "seats").await, 30, "{name}: it must recover");
@@ -286,7 +286,7 @@ async fn an_expired_snapshot_follows_each_features_word() {
     pair.upstream.change(|world| {
         world.max_age_s = Some(1);
         world.revision = 2;
-        world.document = encoded(2, CATALOG);
+        world.holds(2, CATALOG);
     });
     pair.sidecar.wait_revision(Revision(2), PATIENCE).await.unwrap();
     pair.upstream.change(|world| world.silent = true);
@@ -318,7 +318,7 @@ async fn new_publisher_keys_are_fetched_when_an_unknown_one_signs() {
         world.publisher = [3; 32];
         world.keys_version = 2;
         world.revision = 2;
-        world.document = encoded(2, &catalog_with_seats(20));
+        world.holds(2, &catalog_with_seats(20));
     });
     pair.sidecar.wait_revision(Revision(2), PATIENCE).await.unwrap();
     assert_eq!(
@@ -338,7 +338,7 @@ async fn an_admin_restored_from_a_backup_starts_again_in_a_higher_epoch() {
     upstream.change(|world| {
         world.epoch = 2;
         world.revision = 40;
-        world.document = encoded(40, &catalog_with_seats(7));
+        world.holds(40, &catalog_with_seats(7));
     });
     web.counted("entitlements_sidecar_activations_total", 2).await;
     assert_eq!(web.amount("acme", "seats").await, 7);

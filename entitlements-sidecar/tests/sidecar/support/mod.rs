@@ -70,18 +70,8 @@ pub(crate) fn catalog_with_promotion_from(from: Timestamp) -> String {
 }
 
 pub(crate) fn config(data: &Path, admin: &str) -> Config {
-    Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        socket: None,
-        admin: admin.into(),
-        key: "sync-key".into(),
-        trust: root().public().to_string(),
-        environment: "default".into(),
-        data: data.into(),
-        poll_wait_s: 10,
-        allow_origins: Vec::new(),
-        local_token: None,
-    }
+    let trust = root().public().to_string();
+    Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::new(admin, "sync-key", trust, data) }
 }
 
 /// A sidecar that follows a fake admin, and a client that asks it.

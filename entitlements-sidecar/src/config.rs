@@ -9,6 +9,8 @@ use std::{
 use entitlements_core::signed::PublicKey;
 use hyper::Uri;
 
+use crate::http::authzen::Mapping;
+
 /// What a sidecar is told at start.
 #[derive(Clone)]
 pub struct Config {
@@ -32,6 +34,10 @@ pub struct Config {
     pub snapshot_bytes_max: usize,
     /// Whether to hand the sync API on to sidecars below this one.
     pub relay: bool,
+    /// A file that says how `AuthZEN` subjects and resources become tenants and features.
+    pub authzen: Option<PathBuf>,
+    /// The base under which `AuthZEN` clients reach this sidecar, where it is not what they ask for.
+    pub authzen_base: Option<String>,
     /// For how many seconds the admin may hold a question for changes.
     pub poll_wait_s: u32,
     /// The web pages, by origin, that may ask from a browser.
@@ -109,6 +115,7 @@ impl ConfigError {
 pub(crate) struct Checked {
     pub(crate) root: PublicKey,
     pub(crate) admin: Uri,
+    pub(crate) mapping: Mapping,
 }
 
 impl Config {
@@ -132,6 +139,8 @@ impl Config {
             name: None,
             snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
             relay: false,
+            authzen: None,
+            authzen_base: None,
             poll_wait_s: 10,
             allow_origins: Vec::new(),
             local_token: None,
@@ -181,7 +190,9 @@ impl Config {
                 "`{origin}` is no origin: write scheme and host only, such as `https://app.example`"
             )));
         }
-        Ok(Checked { root: root_key(&self.trust)?, admin: admin_uri(&self.admin)? })
+        let mapping = self.authzen.as_deref().map(Mapping::read).transpose();
+        let mapping = mapping.map_err(ConfigError)?.unwrap_or_default();
+        Ok(Checked { root: root_key(&self.trust)?, admin: admin_uri(&self.admin)?, mapping })
     }
 }
 

@@ -49,6 +49,12 @@ struct Cli {
     /// Hand the sync API on to sidecars that name this one as their admin
     #[arg(long)]
     relay: bool,
+    /// A TOML file that says how `AuthZEN` subjects and resources become tenants and features
+    #[arg(long, value_name = "PATH")]
+    authzen: Option<PathBuf>,
+    /// The base under which `AuthZEN` clients reach this sidecar, such as `https://pdp.example`
+    #[arg(long, value_name = "URL")]
+    authzen_base: Option<String>,
     /// For how many seconds the admin may hold a question for changes (1 to 60)
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     poll_wait: u32,
@@ -160,6 +166,8 @@ fn config(cli: Cli) -> Result<Config, ConfigError> {
         name: cli.name,
         snapshot_bytes_max: cli.snapshot_bytes_max,
         relay: cli.relay,
+        authzen: cli.authzen,
+        authzen_base: cli.authzen_base,
         poll_wait_s: cli.poll_wait,
         allow_origins: cli.allow_origin,
         local_token: cli.local_token_file.as_deref().map(read_text).transpose()?,

@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::{
     clock::{self, Clock},
     config::{Config, ConfigError, Limits},
-    http::{Listener, Server},
+    http::{Listener, Server, authzen::Authzen},
     serving::Serving,
     standing::State,
     stop::Stopper,
@@ -104,8 +104,10 @@ impl Sidecar {
         let serving = Arc::new(Serving::new(clock, nothing(now)?, config.poll_wait_s));
         let stop = Stopper::new();
         let (sync, upkeep) = boot(opened, &serving, upstream.clone(), config.poll_wait_s).await?;
+        let base = config.authzen_base.clone();
+        let authzen = Authzen { mapping: checked.mapping, base };
         let relay = config.relay.then(|| sync.relay());
-        let server = Server::new(serving.clone(), &config, limits, stop.listen(), relay);
+        let server = Server::new(serving.clone(), &config, limits, stop.listen(), authzen, relay);
         let server = Arc::new(server);
         let reporter = Reporter::new(serving.clone(), upstream, name, clock::word());
         let mut tasks = JoinSet::new();

@@ -1,6 +1,7 @@
 //! What the sidecar answers over HTTP. It changes nothing: every path only reads.
 
 mod asking;
+pub(crate) mod authzen;
 mod events;
 mod guard;
 mod native;
@@ -41,6 +42,12 @@ pub(crate) enum Route {
     Healthz,
     Readyz,
     Metrics,
+    AuthzenEvaluation,
+    AuthzenEvaluations,
+    AuthzenSearchSubject,
+    AuthzenSearchResource,
+    AuthzenSearchAction,
+    AuthzenMetadata,
     SyncKeys,
     SyncSnapshot,
     SyncChanges,
@@ -50,7 +57,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::OfrepFlag,
         Self::Check,
         Self::Batch,
@@ -61,6 +68,12 @@ impl Route {
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
+        Self::AuthzenEvaluation,
+        Self::AuthzenEvaluations,
+        Self::AuthzenSearchSubject,
+        Self::AuthzenSearchResource,
+        Self::AuthzenSearchAction,
+        Self::AuthzenMetadata,
         Self::SyncKeys,
         Self::SyncSnapshot,
         Self::SyncChanges,
@@ -82,6 +95,12 @@ impl Route {
             Self::Healthz => "healthz",
             Self::Readyz => "readyz",
             Self::Metrics => "metrics",
+            Self::AuthzenEvaluation => "authzen_evaluation",
+            Self::AuthzenEvaluations => "authzen_evaluations",
+            Self::AuthzenSearchSubject => "authzen_search_subject",
+            Self::AuthzenSearchResource => "authzen_search_resource",
+            Self::AuthzenSearchAction => "authzen_search_action",
+            Self::AuthzenMetadata => "authzen_metadata",
             Self::SyncKeys => "sync_keys",
             Self::SyncSnapshot => "sync_snapshot",
             Self::SyncChanges => "sync_changes",
@@ -102,6 +121,12 @@ impl Route {
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             "/metrics" => Self::Metrics,
+            "/access/v1/evaluation" => Self::AuthzenEvaluation,
+            "/access/v1/evaluations" => Self::AuthzenEvaluations,
+            "/access/v1/search/subject" => Self::AuthzenSearchSubject,
+            "/access/v1/search/resource" => Self::AuthzenSearchResource,
+            "/access/v1/search/action" => Self::AuthzenSearchAction,
+            "/.well-known/authzen-configuration" => Self::AuthzenMetadata,
             "/sync/v1/keys" => Self::SyncKeys,
             "/sync/v1/snapshot" => Self::SyncSnapshot,
             "/sync/v1/changes" => Self::SyncChanges,
@@ -130,9 +155,27 @@ impl Route {
             | Self::Explain
             | Self::OfrepFlag
             | Self::OfrepFlags
-            | Self::SyncStatus => "POST",
+            | Self::SyncStatus
+            | Self::AuthzenEvaluation
+            | Self::AuthzenEvaluations
+            | Self::AuthzenSearchSubject
+            | Self::AuthzenSearchResource
+            | Self::AuthzenSearchAction => "POST",
             _ => "GET",
         }
+    }
+
+    /// Whether it is one of `AuthZEN`'s.
+    const fn is_authzen(self) -> bool {
+        matches!(
+            self,
+            Self::AuthzenEvaluation
+                | Self::AuthzenEvaluations
+                | Self::AuthzenSearchSubject
+                | Self::AuthzenSearchResource
+                | Self::AuthzenSearchAction
+                | Self::AuthzenMetadata
+        )
     }
 
     /// Whether a path is for sidecars below this one.
@@ -209,7 +252,11 @@ impl Server {
         if let (true, Some(relay)) = (route.is_relayed(), &self.relay) {
             return relay::answer(self, relay, route, query, body).await;
         }
-        let asking = match Asking::of(&self.serving, headers).await {
+        let asking = Asking::of(&self.serving, headers).await;
+        if route.is_authzen() {
+            return authzen::answer(&self.authzen, asking, route, headers, &body).await;
+        }
+        let asking = match asking {
             Ok(asking) => asking,
             Err(problem) if matches!(route, Route::OfrepFlag | Route::OfrepFlags) => {
                 return ofrep::unable(&problem);

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     Route,
+    authzen::Authzen,
     guard::{Door, Guard},
     pace::{Pace, Paced, Watch},
 };
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     pub(super) guard: Guard,
     pub(super) limits: Limits,
     pub(super) stop: Stop,
+    pub(super) authzen: Authzen,
     /// What is handed on to sidecars below this one, where it is.
     pub(super) relay: Option<Relay>,
     room: Arc<Semaphore>,
@@ -69,11 +71,12 @@ impl Server {
         config: &Config,
         limits: Limits,
         stop: Stop,
+        authzen: Authzen,
         relay: Option<Relay>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(limits.connections));
         let streams = Arc::new(Semaphore::new(limits.connections.div_ceil(2)));
-        Self { serving, guard: Guard::new(config), limits, stop, relay, room, streams }
+        Self { serving, guard: Guard::new(config), limits, stop, authzen, relay, room, streams }
     }
 
     /// Takes connections until it is told to stop.

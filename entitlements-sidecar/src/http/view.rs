@@ -59,6 +59,11 @@ impl View {
         Ok(Self { pin, now, state, age_ms: standing.age_ms(now) })
     }
 
+    /// The world that it is a view of, to be kept for as long as a search takes.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.pin)
+    }
+
     pub(crate) fn revision(&self) -> u64 {
         self.pin.revision().0
     }

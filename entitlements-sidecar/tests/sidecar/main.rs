@@ -1,13 +1,19 @@
 //! A real sidecar, in process, against a small admin that can misbehave.
 
 #[cfg(test)]
+mod authzen;
+#[cfg(test)]
 mod callers;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
 mod ofrep;
 #[cfg(test)]
+mod pinning;
+#[cfg(test)]
 mod program;
+#[cfg(test)]
+mod reporting;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -10,12 +10,12 @@ use std::{
 use bytes::Bytes;
 use entitlements_core::{
     Revision, Snapshot,
-    document::{Document, Hash},
+    document::{Document, Hash, StatusReply, StatusReport},
     signed::{
         Basis, Header, SigningKey, Tidings, bundle, seal_heartbeat, seal_keys, seal_snapshot,
     },
 };
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -43,6 +43,16 @@ pub(crate) struct World {
     pub(crate) changes_answered_max: u64,
     /// Takes questions and never answers.
     pub(crate) silent: bool,
+    /// Answers every question with 500.
+    pub(crate) failing: bool,
+    /// What the sidecar said of itself.
+    pub(crate) reports: Vec<StatusReport>,
+    /// Takes so many more reports and does not say so.
+    pub(crate) replies_lost: u32,
+    /// Sends this for changes, byte by byte, whatever the basis: headers and a body.
+    pub(crate) forged_answer: Option<(Vec<(&'static str, String)>, Vec<u8>)>,
+    /// Sends this for keys.
+    pub(crate) forged_keys: Option<Vec<u8>>,
 }
 
 pub(crate) struct Upstream {
@@ -69,6 +79,11 @@ impl World {
             changes_asked: 0,
             changes_answered_max: u64::MAX,
             silent: false,
+            failing: false,
+            reports: Vec::new(),
+            replies_lost: 0,
+            forged_answer: None,
+            forged_keys: None,
         }
     }
 
@@ -193,8 +208,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     assert_eq!(request.headers()["authorization"], "Bearer sync-key");
     if request.uri().path() == "/sync/v1/status" {
-        // Nobody here looks at reports.
-        std::future::pending::<()>().await;
+        return Ok(noted(&world, request).await);
     }
     let seen = || world.lock().unwrap().clone();
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -219,10 +233,21 @@ async fn answer(
             let _ = changes.changed().await;
             continue;
         }
+        if world.failing {
+            return Ok(Response::builder().status(500).body(Full::default()).unwrap());
+        }
         if request.uri().path() == "/sync/v1/keys" {
-            return Ok(Response::new(world.keys().into()));
+            let keys = world.forged_keys.clone().unwrap_or_else(|| world.keys());
+            return Ok(Response::new(keys.into()));
         }
         assert_eq!(request.uri().path(), "/sync/v1/changes");
+        if let Some((headers, body)) = world.forged_answer {
+            let mut response = Response::builder();
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            return Ok(response.body(body.into()).unwrap());
+        }
         if let Some(forged) = world.forged_snapshot {
             return Ok(changes_are("full", &forged));
         }
@@ -237,6 +262,24 @@ async fn answer(
             () = tokio::time::sleep_until(deadline) => return Ok(changes_are("none", &seen().heartbeat())),
         }
     }
+}
+
+/// Takes a report, as an admin would.
+async fn noted(world: &Mutex<World>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let report: StatusReport = serde_json::from_slice(&body).unwrap();
+    let reply = StatusReply {
+        lease_s: 30,
+        receipts_through: report.receipts.last().map_or(0, |receipt| receipt.id),
+        denials_through: report.denials.as_ref().map_or(0, |denials| denials.batch),
+    };
+    let mut world = world.lock().unwrap();
+    world.reports.push(report);
+    if world.replies_lost > 0 {
+        world.replies_lost -= 1;
+        return Response::builder().status(500).body(Full::default()).unwrap();
+    }
+    Response::new(serde_json::to_vec(&reply).unwrap().into())
 }
 
 fn changes_are(intent: &str, envelope: &[u8]) -> Response<Full<Bytes>> {

@@ -19,7 +19,6 @@
 
 pub mod app;
 pub mod audit_export;
-pub mod client;
 pub mod clock;
 pub mod config;
 pub mod http;

@@ -8,11 +8,11 @@ use std::{
     sync::Arc,
 };
 
+use entitlements_outbound::{ClientConfig, HttpClient};
 use tokio::net::TcpListener;
 
 use crate::{
     app::{Actor, App, Command, Live, NewKey, Parts},
-    client::{ClientConfig, HttpClient},
     clock::Clock,
     config::{Config, ConfigError},
     http, ids, jobs,

@@ -27,6 +27,7 @@ pub mod signed;
 mod snapshot;
 mod tenant;
 mod time;
+mod touched;
 #[cfg(feature = "watch")]
 pub mod watch;
 

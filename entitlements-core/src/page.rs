@@ -303,6 +303,16 @@ impl Pages {
         self.branches.iter().flat_map(|branch| branch.iter()).map(|page| &**page)
     }
 
+    /// The pages themselves: one that two snapshots share was not changed in between.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Page>> {
+        self.branches.iter().flat_map(|branch| branch.iter())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.mask + 1
+    }
+
     /// Whether so many more tenants find room. More would crowd pages, whose places are small numbers.
     pub(crate) fn has_room_for(&self, more: usize) -> bool {
         self.tenants + more <= (self.mask + 1) * PAGE_TENANTS_MAX

@@ -326,6 +326,10 @@ pub struct TenantView<'s> {
 }
 
 impl<'s> TenantView<'s> {
+    pub(crate) fn new(snapshot: &'s Snapshot, page: &'s Page, slot: &'s Slot) -> Self {
+        Self { snapshot, page, slot }
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(self) -> &'s str {

@@ -9,7 +9,10 @@ use std::{
 use entitlements_core::signed::PublicKey;
 use hyper::Uri;
 
-use crate::http::authzen::Mapping;
+use crate::{
+    http::authzen::Mapping,
+    push::{SinkConfig, read_sinks},
+};
 
 /// What a sidecar is told at start.
 #[derive(Clone)]
@@ -20,6 +23,9 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// The base address of the admin, such as `http://127.0.0.1:7400`.
     pub admin: String,
+    /// A file of certificates (PEM) that are trusted for the admin and for sinks, beside those that
+    /// this machine trusts.
+    pub extra_ca: Option<PathBuf>,
     /// The admin's key for this sidecar (scope: sync).
     pub key: String,
     /// The public root key, 64 hex digits. Nothing is believed that it does not vouch for.
@@ -34,6 +40,8 @@ pub struct Config {
     pub snapshot_bytes_max: usize,
     /// Whether to hand the sync API on to sidecars below this one.
     pub relay: bool,
+    /// A file that says what to push to.
+    pub sinks: Option<PathBuf>,
     /// A file that says how `AuthZEN` subjects and resources become tenants and features.
     pub authzen: Option<PathBuf>,
     /// The base under which `AuthZEN` clients reach this sidecar, where it is not what they ask for.
@@ -101,6 +109,10 @@ impl Default for Limits {
 pub struct ConfigError(String);
 
 impl ConfigError {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+
     pub(crate) fn key() -> Self {
         Self(
             "the admin's key is missing or holds characters that no key has: give --key or \
@@ -116,6 +128,7 @@ pub(crate) struct Checked {
     pub(crate) root: PublicKey,
     pub(crate) admin: Uri,
     pub(crate) mapping: Mapping,
+    pub(crate) sinks: Vec<SinkConfig>,
 }
 
 impl Config {
@@ -132,6 +145,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             socket: None,
             admin: admin.into(),
+            extra_ca: None,
             key: key.into(),
             trust: trust.into(),
             environment: "default".into(),
@@ -139,6 +153,7 @@ impl Config {
             name: None,
             snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
             relay: false,
+            sinks: None,
             authzen: None,
             authzen_base: None,
             poll_wait_s: 10,
@@ -192,7 +207,8 @@ impl Config {
         }
         let mapping = self.authzen.as_deref().map(Mapping::read).transpose();
         let mapping = mapping.map_err(ConfigError)?.unwrap_or_default();
-        Ok(Checked { root: root_key(&self.trust)?, admin: admin_uri(&self.admin)?, mapping })
+        let sinks = self.sinks.as_deref().map(read_sinks).transpose()?.unwrap_or_default();
+        Ok(Checked { root: root_key(&self.trust)?, admin: admin_uri(&self.admin)?, mapping, sinks })
     }
 }
 
@@ -219,11 +235,8 @@ fn admin_uri(text: &str) -> Result<Uri, ConfigError> {
     };
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| wrong("write a URL"))?;
     match uri.scheme_str() {
-        Some("http") if uri.authority().is_some() && uri.query().is_none() => Ok(uri),
-        Some("https") => {
-            Err(wrong("this version speaks http only; snapshots are signed all the same"))
-        }
-        _ => Err(wrong("write a URL that starts with `http://`")),
+        Some("http" | "https") if uri.authority().is_some() && uri.query().is_none() => Ok(uri),
+        _ => Err(wrong("write a URL that starts with `http://` or `https://`")),
     }
 }
 
@@ -277,7 +290,7 @@ mod tests {
             (|c| c.key = "a\nb".into(), "--key"),
             (|c| c.allow_origins = vec!["https://a.example/x".into()], "no origin"),
             (|c| c.trust = "beef".into(), "64 hex digits"),
-            (|c| c.admin = "https://admin.example".into(), "http only"),
+            (|c| c.admin = "ftp://admin.example".into(), "`https://`"),
             (|c| c.admin = "admin:7400".into(), "`admin:7400`"),
         ];
         for (change, said) in cases {

@@ -25,6 +25,7 @@ mod config;
 mod denials;
 mod http;
 mod metrics;
+mod push;
 mod serving;
 mod sidecar;
 mod standing;

@@ -22,6 +22,9 @@ struct Cli {
     /// The admin
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7400")]
     admin: String,
+    /// Certificates (PEM) to trust for the admin and for sinks, beside those of this machine
+    #[arg(long, value_name = "PATH")]
+    ca_file: Option<PathBuf>,
     /// The admin's key for this sidecar (scope: sync)
     #[arg(long, env = "ENTITLEMENTS_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -49,6 +52,9 @@ struct Cli {
     /// Hand the sync API on to sidecars that name this one as their admin
     #[arg(long)]
     relay: bool,
+    /// A TOML file that says what to push to: caches, flag services, webhooks
+    #[arg(long, value_name = "PATH")]
+    sinks: Option<PathBuf>,
     /// A TOML file that says how `AuthZEN` subjects and resources become tenants and features
     #[arg(long, value_name = "PATH")]
     authzen: Option<PathBuf>,
@@ -159,6 +165,7 @@ fn config(cli: Cli) -> Result<Config, ConfigError> {
         listen: cli.listen,
         socket: cli.socket,
         admin: cli.admin,
+        extra_ca: cli.ca_file,
         key: given(cli.key, cli.key_file)?,
         trust: given(cli.trust, cli.trust_file)?,
         environment: cli.environment,
@@ -166,6 +173,7 @@ fn config(cli: Cli) -> Result<Config, ConfigError> {
         name: cli.name,
         snapshot_bytes_max: cli.snapshot_bytes_max,
         relay: cli.relay,
+        sinks: cli.sinks,
         authzen: cli.authzen,
         authzen_base: cli.authzen_base,
         poll_wait_s: cli.poll_wait,

@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     denials::DenialCounts,
     metrics::Metrics,
+    push::Sinks,
     standing::{Moment, Standing, State},
     sync::Admitted,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Serving {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) denials: DenialCounts,
+    pub(crate) sinks: Sinks,
     live: Entitlements,
     standing: ArcSwap<Standing>,
     /// The last revisions of this epoch, the newest first.
@@ -43,6 +45,7 @@ pub(crate) struct Serving {
     turn: Mutex<()>,
     pulse: watch::Sender<u64>,
     hurry: watch::Sender<u64>,
+    sinks_changed: watch::Sender<u64>,
 }
 
 /// What is told about, and decides nothing.
@@ -60,6 +63,8 @@ impl Serving {
             clock,
             metrics: Metrics::new(),
             denials: DenialCounts::default(),
+            sinks: Sinks::default(),
+            sinks_changed: watch::Sender::new(0),
             live: Entitlements::new(empty),
             standing: ArcSwap::from_pointee(Standing::cold(poll_wait_s)),
             held: ArcSwap::default(),
@@ -241,6 +246,16 @@ impl Serving {
 
     fn pulse(&self) {
         self.pulse.send_modify(|beats| *beats += 1);
+    }
+
+    /// A sink is another way than it was: the admin is to hear of it.
+    pub(crate) fn sinks_changed(&self) {
+        self.sinks_changed.send_modify(|beats| *beats += 1);
+    }
+
+    /// Where to be told that a sink is another way.
+    pub(crate) fn sink_changes(&self) -> watch::Receiver<u64> {
+        self.sinks_changed.subscribe()
     }
 
     /// Somebody waits for a revision that is not there: a question that is put off is asked now.

@@ -11,6 +11,7 @@ use crate::{
     clock::{self, Clock},
     config::{Config, ConfigError, Limits},
     http::{Listener, Server, authzen::Authzen},
+    push::Pusher,
     serving::Serving,
     standing::State,
     stop::Stopper,
@@ -77,8 +78,8 @@ impl Sidecar {
     pub async fn start_with(config: Config, limits: Limits) -> Result<Running, StartError> {
         let checked = config.check()?;
         let (listener, addr) = listen(config.listen).await?;
-        let upstream = Upstream::new(checked.admin, &config.key, config.snapshot_bytes_max)
-            .ok_or_else(|| StartError::Config(ConfigError::key()))?;
+        let (ca, bytes_max) = (config.extra_ca.clone(), config.snapshot_bytes_max);
+        let upstream = Upstream::new(checked.admin, &config.key, ca, bytes_max)?;
         let upstream = Arc::new(upstream);
         let folder_error = |why: String| StartError::Folder(config.data.clone(), why);
         let fresh_name =
@@ -119,6 +120,10 @@ impl Sidecar {
         }
         tasks.spawn(sync::upkeep::switch(serving.clone(), stop.listen()));
         tasks.spawn(reporter.run(stop.listen()));
+        for sink in &checked.sinks {
+            let pusher = Pusher::new(serving.clone(), sink, &config.environment);
+            tasks.spawn(pusher.run(stop.listen()));
+        }
         tasks.spawn(upkeep.run(stop.listen()));
         tasks.spawn(sync.follow(stop.listen()));
         tasks.spawn(server.clone().accept(Listener::Tcp(listener)));

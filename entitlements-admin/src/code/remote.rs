@@ -2,13 +2,9 @@
 
 use std::{fmt, fs, time::Duration};
 
-use entitlements_admin::{
-    app::Preview,
-    client::{ClientConfig, HttpClient},
-    config,
-    workflow::draft::Changes,
-};
+use entitlements_admin::{app::Preview, config, workflow::draft::Changes};
 use entitlements_core::{Draft, Problem, document::Hash};
+use entitlements_outbound::{ClientConfig, HttpClient};
 use hyper::{HeaderMap, Method, Request, Uri, body::Bytes, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::runtime::Runtime;

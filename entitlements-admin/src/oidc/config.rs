@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use openidconnect::url::Url;
 
-use crate::{client::is_loopback, workflow::people::Role};
+use crate::workflow::people::Role;
+use entitlements_outbound::is_loopback;
 
 /// Where the provider sends the browser back to, below the public address.
 pub const CALLBACK_PATH: &str = "/v1/session/oidc/callback";

@@ -9,7 +9,7 @@ mod config;
 mod pending;
 mod provider;
 
-use crate::client::ClientError;
+use entitlements_outbound::ClientError;
 
 pub use self::{
     claims::SignedIn,

@@ -30,16 +30,15 @@ use super::{
     Callback, Draw, OidcConfig, OidcError, PendingSignIn, SignedIn, claims::Claims,
     config::is_protected,
 };
-use crate::{
-    client::{ClientError, HttpClient},
-    workflow::people::Identity,
-};
+use entitlements_outbound::{ClientError, HttpClient};
+
+use crate::workflow::people::Identity;
 
 /// Signs people in by one provider.
 #[derive(Debug)]
 pub struct Oidc {
     config: OidcConfig,
-    http: HttpClient,
+    http: Http,
     /// What the provider said of itself, and when.
     known: Mutex<Option<(Timestamp, CoreProviderMetadata)>>,
 }
@@ -86,7 +85,7 @@ impl Oidc {
     /// What is wrong with the set-up, in one sentence.
     pub fn new(config: OidcConfig, http: HttpClient) -> Result<Self, String> {
         config.check()?;
-        Ok(Self { config, http, known: Mutex::default() })
+        Ok(Self { config, http: Http(http), known: Mutex::default() })
     }
 
     /// Begins a sign-in.
@@ -397,11 +396,15 @@ fn user_info_error(error: UserInfoError<ClientError>) -> OidcError {
     }
 }
 
-impl<'c> AsyncHttpClient<'c> for HttpClient {
+/// Our client, as the library for `OpenID` Connect wants one.
+#[derive(Debug)]
+struct Http(HttpClient);
+
+impl<'c> AsyncHttpClient<'c> for Http {
     type Error = ClientError;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, ClientError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move { Ok(self.send(request).await?.map(|body| body.to_vec())) })
+        Box::pin(async move { Ok(self.0.send(request).await?.map(|body| body.to_vec())) })
     }
 }

@@ -11,7 +11,7 @@ use postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::session::{Cell, Dialect, Mode, Row, Session, SqlError, Value};
-use crate::client;
+use entitlements_outbound as client;
 
 /// How long to wait for a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

@@ -7,7 +7,6 @@ mod authz;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
-mod client;
 #[cfg(test)]
 mod code;
 #[cfg(test)]

@@ -10,11 +10,11 @@ use std::{
 };
 
 use entitlements_admin::{
-    client::{ClientConfig, HttpClient},
     clock::Clock,
     oidc::{Callback, Draw, Oidc, OidcConfig, OidcError, SignedIn, Started},
     workflow::people::Role,
 };
+use entitlements_outbound::{ClientConfig, HttpClient};
 use hyper::{
     Request, Response,
     body::Bytes,

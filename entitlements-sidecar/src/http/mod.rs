@@ -48,6 +48,7 @@ pub(crate) enum Route {
     AuthzenSearchResource,
     AuthzenSearchAction,
     AuthzenMetadata,
+    Sinks,
     SyncKeys,
     SyncSnapshot,
     SyncChanges,
@@ -57,7 +58,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::OfrepFlag,
         Self::Check,
         Self::Batch,
@@ -74,6 +75,7 @@ impl Route {
         Self::AuthzenSearchResource,
         Self::AuthzenSearchAction,
         Self::AuthzenMetadata,
+        Self::Sinks,
         Self::SyncKeys,
         Self::SyncSnapshot,
         Self::SyncChanges,
@@ -101,6 +103,7 @@ impl Route {
             Self::AuthzenSearchResource => "authzen_search_resource",
             Self::AuthzenSearchAction => "authzen_search_action",
             Self::AuthzenMetadata => "authzen_metadata",
+            Self::Sinks => "sinks",
             Self::SyncKeys => "sync_keys",
             Self::SyncSnapshot => "sync_snapshot",
             Self::SyncChanges => "sync_changes",
@@ -127,6 +130,7 @@ impl Route {
             "/access/v1/search/resource" => Self::AuthzenSearchResource,
             "/access/v1/search/action" => Self::AuthzenSearchAction,
             "/.well-known/authzen-configuration" => Self::AuthzenMetadata,
+            "/v1/sinks" => Self::Sinks,
             "/sync/v1/keys" => Self::SyncKeys,
             "/sync/v1/snapshot" => Self::SyncSnapshot,
             "/sync/v1/changes" => Self::SyncChanges,
@@ -271,6 +275,7 @@ impl Server {
             Route::Batch => native::batch(&asking, &body),
             Route::Explain => native::explain(&asking, &body),
             Route::TenantEntitlements => native::tenant(&asking, varying, query, headers),
+            Route::Sinks => status::sinks(&self.serving),
             Route::Healthz => status::alive(),
             Route::Readyz => status::ready(&self.serving),
             Route::Metrics => status::metrics(&self.serving),

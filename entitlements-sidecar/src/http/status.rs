@@ -41,6 +41,17 @@ pub(super) fn ready(serving: &Serving) -> Reply {
     reply
 }
 
+/// `GET /v1/sinks`: what is pushed on, and how far that has come.
+pub(super) fn sinks(serving: &Serving) -> Reply {
+    let mut out = b"{\"sinks\":".to_vec();
+    // A `Vec` takes every byte, and these are plain data.
+    let _ = serde_json::to_writer(&mut out, &serving.sinks.statuses());
+    out.extend_from_slice(b",\"receipts\":");
+    let _ = serde_json::to_writer(&mut out, &serving.sinks.receipts());
+    out.push(b'}');
+    reply(StatusCode::OK, "application/json", out)
+}
+
 /// `GET /metrics`
 pub(super) fn metrics(serving: &Serving) -> Reply {
     let now = serving.clock.now();

@@ -1,11 +1,12 @@
 //! The HTTP side of keeping in step.
 
-use std::{io::Read, time::Duration};
+use std::{io::Read, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use entitlements_core::document::{StatusReply, StatusReport};
+use entitlements_outbound::{ClientConfig, HttpClient};
 use flate2::read::GzDecoder;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::{Body, Incoming},
@@ -13,17 +14,14 @@ use hyper::{
         ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT,
     },
 };
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 
 use super::{gate::Refusal, machine::Ask};
+use crate::config::ConfigError;
 
 /// Where the snapshots come from.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
     admin: Uri,
     key: HeaderValue,
     /// The largest answer that is taken, packed or not, in bytes.
@@ -41,8 +39,8 @@ pub(crate) enum Fetched {
 /// Why the admin sent nothing that could be looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
-    #[error("cannot reach the admin at `{admin}`: {why}")]
-    Unreachable { admin: Uri, why: String },
+    #[error("the admin: {0}")]
+    Unreachable(String),
     #[error("the admin at `{0}` is silent")]
     Silent(Uri),
     #[error("the admin refuses this sidecar's key: give it one with the scope `sync`")]
@@ -59,7 +57,7 @@ impl FetchError {
     /// The stable word for it in metrics.
     pub(crate) fn cause(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "unreachable",
+            Self::Unreachable(_) => "unreachable",
             Self::Silent(_) => "silent",
             Self::Key => "key",
             Self::Status(_) => "status",
@@ -73,16 +71,21 @@ impl FetchError {
 }
 
 impl Upstream {
-    /// `key` must be fit for a header.
-    pub(crate) fn new(admin: Uri, key: &str, bytes_max: usize) -> Option<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIME_MAX));
+    /// Speaks http or https to the admin. Without TLS the key can be read on its way; what comes
+    /// back is signed all the same.
+    pub(crate) fn new(
+        admin: Uri,
+        key: &str,
+        extra_ca: Option<PathBuf>,
+        bytes_max: usize,
+    ) -> Result<Self, ConfigError> {
+        let config = ClientConfig { extra_ca, allow_plain: true, ..ClientConfig::default() };
         let client =
-            Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        let mut key = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
+            HttpClient::new(config).map_err(|error| ConfigError::new(error.to_string()))?;
+        let mut key =
+            HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ConfigError::key())?;
         key.set_sensitive(true);
-        Some(Self { client, admin, key, bytes_max })
+        Ok(Self { client, admin, key, bytes_max })
     }
 
     /// Asks one question.
@@ -143,13 +146,12 @@ impl Upstream {
         body: Bytes,
         patience: Duration,
     ) -> Result<Response<Incoming>, FetchError> {
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| FetchError::Malformed(error.to_string()))?;
-        let response = tokio::time::timeout(patience, self.client.request(request))
+        let request =
+            request.body(body).map_err(|error| FetchError::Malformed(error.to_string()))?;
+        let response = tokio::time::timeout(patience, self.client.open(request))
             .await
             .map_err(|_| FetchError::Silent(self.admin.clone()))?
-            .map_err(|error| self.unreachable(&error))?;
+            .map_err(|error| FetchError::Unreachable(error.to_string()))?;
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(FetchError::Key),
@@ -174,21 +176,13 @@ impl Upstream {
                 let bytes = bytes.freeze();
                 return if is_packed { unpacked(&bytes, most) } else { Ok(bytes) };
             };
-            let frame = frame.map_err(|error| self.unreachable(&error))?;
+            let frame = frame.map_err(|error| FetchError::Unreachable(error.to_string()))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > most {
                 return Err(too_large());
             }
             bytes.extend_from_slice(&data);
         }
-    }
-
-    fn unreachable(&self, error: &dyn std::error::Error) -> FetchError {
-        let mut innermost = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        FetchError::Unreachable { admin: self.admin.clone(), why: innermost.to_string() }
     }
 }
 
@@ -203,7 +197,6 @@ fn unpacked(bytes: &[u8], most: usize) -> Result<Bytes, FetchError> {
     Ok(out.into())
 }
 
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
 const KEYS_BYTES_MAX: usize = 64 * 1_024;

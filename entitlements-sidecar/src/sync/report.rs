@@ -30,8 +30,10 @@ impl Reporter {
     /// Reports until it is told to stop.
     pub(crate) async fn run(self, mut stop: Stop) {
         let mut pulses = self.serving.pulses();
+        let mut sinks = self.serving.sink_changes();
         loop {
             pulses.mark_unchanged();
+            sinks.mark_unchanged();
             let report = self.report();
             let pause = tokio::select! {
                 sent = self.upstream.report(&report) => match sent {
@@ -50,6 +52,7 @@ impl Reporter {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = pulses.changed() => {}
+                _ = sinks.changed() => {}
                 () = stop.told() => return,
             }
             // What changes in a burst is told at once.
@@ -74,14 +77,15 @@ impl Reporter {
             held: serving.held_revisions(),
             candidate: serving.candidate(),
             rejected: serving.rejected(),
-            sinks: Vec::new(),
-            receipts: Vec::new(),
+            sinks: serving.sinks.statuses(),
+            receipts: serving.sinks.receipts(),
             denials: serving.denials.batch(),
         }
     }
 
     fn acknowledged(&self, reply: &StatusReply) {
         self.serving.denials.acknowledge(reply.denials_through);
+        self.serving.sinks.acknowledge(reply.receipts_through);
     }
 }
 

@@ -13,6 +13,8 @@ mod pinning;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod reporting;
 #[cfg(test)]
 mod support;

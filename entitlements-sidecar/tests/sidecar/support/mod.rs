@@ -1,5 +1,6 @@
 //! A small admin that can misbehave, and a small client.
 
+pub(crate) mod redis_server;
 pub(crate) mod upstream;
 pub(crate) mod web;
 

@@ -1,8 +1,10 @@
 //! The HTTP client against servers that keep to no rule.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use entitlements_admin::client::{ClientConfig, ClientError, HttpClient};
+use entitlements_outbound::{ClientConfig, ClientError, HttpClient};
 use hyper::{Request, Response, body::Bytes};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Request, Response, Uri,
-    body::Body,
+    body::{Body, Incoming},
     header::{HeaderValue, USER_AGENT},
     http::uri::Scheme,
 };
@@ -154,6 +154,21 @@ impl HttpClient {
             .map_err(|_| ClientError::Silent { server, time_max })?
     }
 
+    /// Sends a request and gives its answer back as soon as it begins. How long and how much to read
+    /// of it is up to the caller; the limits on exchanges and bodies do not hold for it.
+    ///
+    /// # Errors
+    /// Where nothing begins to be answered.
+    pub async fn open<B: Into<Bytes>>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let server = self.server(request.uri())?;
+        let mut request = request.map(|body| Full::new(body.into()));
+        request.headers_mut().entry(USER_AGENT).or_insert(AGENT);
+        self.inner.request(request).await.map_err(|error| unreachable(&server, &error))
+    }
+
     async fn exchange(
         &self,
         server: &str,
@@ -203,7 +218,7 @@ pub fn is_loopback(host: &str) -> bool {
 ///
 /// # Errors
 /// Where the versions of TLS cannot be spoken.
-pub(crate) fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
+pub fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?;
@@ -214,7 +229,7 @@ pub(crate) fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, rustls::
 ///
 /// # Errors
 /// Where the file cannot be read or has no certificate in it.
-pub(crate) fn roots(extra_ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
+pub fn roots(extra_ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
     let native = rustls_native_certs::load_native_certs();
     for error in native.errors {
         tracing::warn!(%error, "some certificates of this machine cannot be read");
@@ -246,7 +261,7 @@ fn unreachable(server: &str, error: &(dyn StdError + 'static)) -> ClientError {
 
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 const AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("entitlements-admin/", env!("CARGO_PKG_VERSION")));
+    HeaderValue::from_static(concat!("entitlements/", env!("CARGO_PKG_VERSION")));
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,149 @@
+//! The file that says what to push to.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use serde::Deserialize;
+
+use super::{Sink, redis};
+use crate::config::{ConfigError, read_text};
+
+/// One sink as it was configured.
+#[derive(Debug, Clone)]
+pub(crate) struct SinkConfig {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// How often to look whether it still holds what it was given.
+    pub(crate) check_every: Duration,
+}
+
+/// What it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Redis(redis::RedisConfig),
+}
+
+impl Kind {
+    /// The stable word for it.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Redis(_) => "redis",
+        }
+    }
+}
+
+impl SinkConfig {
+    pub(super) fn open(&self, environment: &str) -> Box<dyn Sink> {
+        match &self.kind {
+            Kind::Redis(config) => Box::new(redis::Redis::new(config.clone(), environment)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    sinks: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Written {
+    Redis {
+        url: String,
+        #[serde(default)]
+        password_file: Option<std::path::PathBuf>,
+        #[serde(default)]
+        cluster: bool,
+        #[serde(default = "prefix")]
+        prefix: String,
+        #[serde(default = "check_every_s")]
+        check_every_s: u64,
+    },
+}
+
+fn prefix() -> String {
+    "ent".into()
+}
+
+const fn check_every_s() -> u64 {
+    60
+}
+
+/// Reads a file of sinks.
+///
+/// # Errors
+/// Names all that is wrong with it.
+pub(crate) fn read_sinks(path: &Path) -> Result<Vec<SinkConfig>, ConfigError> {
+    let text = read_text(path)?;
+    parse(&text).map_err(|why| ConfigError::new(format!("`{}`: {why}", path.display())))
+}
+
+fn parse(text: &str) -> Result<Vec<SinkConfig>, String> {
+    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    let (mut sinks, mut wrong) = (Vec::new(), Vec::new());
+    for (name, value) in file.sinks {
+        let read = value.try_into::<Written>().map_err(|error| error.to_string());
+        match read.and_then(|written| checked(&name, written)) {
+            Ok(sink) => sinks.push(sink),
+            Err(why) => wrong.push(format!("sinks.{name}: {}", why.trim())),
+        }
+    }
+    if wrong.is_empty() { Ok(sinks) } else { Err(wrong.join("; ")) }
+}
+
+fn checked(name: &str, written: Written) -> Result<SinkConfig, String> {
+    let fits = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !fits {
+        return Err("a name takes 1 to 64 letters, digits, `-` and `_`".into());
+    }
+    let Written::Redis { url, password_file, cluster, prefix, check_every_s } = written;
+    let password = password_file.as_deref().map(read_text).transpose();
+    let password = password.map_err(|error| error.to_string())?;
+    let config = redis::RedisConfig::new(&url, password, cluster, prefix)?;
+    if check_every_s == 0 {
+        return Err("`check_every_s = 0` never rests: use 1 or more".into());
+    }
+    let check_every = Duration::from_secs(check_every_s);
+    Ok(SinkConfig { name: name.into(), kind: Kind::Redis(config), check_every })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wrong_is_named_with_its_place() {
+        let text = r#"
+            [sinks.cache]
+            kind = "redis"
+            url = "http://nowhere"
+            [sinks.other]
+            kind = "memcached"
+            [sinks."a b"]
+            kind = "redis"
+            url = "redis://127.0.0.1"
+            [sinks.lazy]
+            kind = "redis"
+            url = "redis://127.0.0.1"
+            check_every_s = 0
+            [sinks.secret]
+            kind = "redis"
+            url = "redis://127.0.0.1"
+            password_file = "/nowhere/at/all"
+        "#;
+        let error = parse(text).unwrap_err();
+        for said in [
+            "sinks.cache: `http://nowhere`",
+            "sinks.other: unknown variant `memcached`",
+            "sinks.a b: a name takes",
+            "sinks.lazy: `check_every_s = 0`",
+            "sinks.secret: cannot read `/nowhere/at/all`",
+        ] {
+            assert!(error.contains(said), "{said}: {error}");
+        }
+        assert!(parse("").unwrap().is_empty());
+        assert!(parse("[other]\n").is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! How each sink is, and the receipts that the admin has not taken note of.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use entitlements_core::{
+    Revision, Timestamp,
+    document::{Receipt, SinkStatus},
+};
+
+use super::{
+    Done, World,
+    machine::{Health, Want},
+};
+
+/// So many receipts are kept; older ones that nobody took note of are dropped.
+const RECEIPTS_MAX: usize = 1_000;
+
+/// What is known of all sinks.
+#[derive(Debug, Default)]
+pub(crate) struct Sinks(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    all: Vec<SinkStatus>,
+    receipts: VecDeque<Receipt>,
+    last: u64,
+}
+
+impl Sinks {
+    /// A sink that is there and holds nothing yet.
+    pub(super) fn add(&self, name: &str, kind: &str) {
+        self.inner().all.push(SinkStatus {
+            name: name.into(),
+            kind: kind.into(),
+            state: Health::Behind.code().into(),
+            desired: Revision(0),
+            applied: Revision(0),
+            settled: None,
+            trouble: None,
+        });
+    }
+
+    /// Takes note of how one is. Says whether that is news.
+    pub(super) fn tell(
+        &self,
+        name: &str,
+        desired: Option<Want>,
+        applied: Option<Want>,
+        health: Health,
+    ) -> bool {
+        let revision = |want: Option<Want>| want.map_or(Revision(0), |want| want.revision);
+        let mut inner = self.inner();
+        let Some(sink) = inner.all.iter_mut().find(|sink| sink.name == name) else { return false };
+        let before = sink.clone();
+        (sink.desired, sink.applied) = (revision(desired), revision(applied));
+        sink.state = health.code().into();
+        *sink != before
+    }
+
+    /// For flag sinks: the latest revision for which flags and checks agree.
+    pub(super) fn settle(&self, name: &str, settled: Option<Revision>) {
+        if let Some(sink) = self.inner().all.iter_mut().find(|sink| sink.name == name) {
+            sink.settled = settled;
+        }
+    }
+
+    /// Takes note of what went wrong last, or that nothing does any more.
+    pub(super) fn trouble(&self, name: &str, trouble: Option<String>) {
+        if let Some(sink) = self.inner().all.iter_mut().find(|sink| sink.name == name) {
+            sink.trouble = trouble;
+        }
+    }
+
+    /// Keeps a receipt.
+    pub(super) fn receipt(
+        &self,
+        name: &str,
+        world: &World,
+        at: Timestamp,
+        outcome: &str,
+        done: Done,
+    ) {
+        let mut inner = self.inner();
+        inner.last += 1;
+        let receipt = Receipt {
+            id: inner.last,
+            sink: name.into(),
+            revision: world.snapshot.revision(),
+            at,
+            outcome: outcome.into(),
+            changed: done.changed,
+            detail: done.detail,
+        };
+        inner.receipts.push_back(receipt);
+        if inner.receipts.len() > RECEIPTS_MAX {
+            inner.receipts.pop_front();
+        }
+    }
+
+    /// How all of them are.
+    pub(crate) fn statuses(&self) -> Vec<SinkStatus> {
+        self.inner().all.clone()
+    }
+
+    /// The receipts that nobody took note of, oldest first.
+    pub(crate) fn receipts(&self) -> Vec<Receipt> {
+        self.inner().receipts.iter().cloned().collect()
+    }
+
+    /// The admin has taken note of receipts up to this one.
+    pub(crate) fn acknowledge(&self, through: u64) {
+        self.inner().receipts.retain(|receipt| receipt.id > through);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -207,7 +207,12 @@ impl Config {
         }
         let mapping = self.authzen.as_deref().map(Mapping::read).transpose();
         let mapping = mapping.map_err(ConfigError)?.unwrap_or_default();
-        let sinks = self.sinks.as_deref().map(read_sinks).transpose()?.unwrap_or_default();
+        let sinks = self
+            .sinks
+            .as_deref()
+            .map(|path| read_sinks(path, self.extra_ca.as_deref()))
+            .transpose()?
+            .unwrap_or_default();
         Ok(Checked { root: root_key(&self.trust)?, admin: admin_uri(&self.admin)?, mapping, sinks })
     }
 }

@@ -1,10 +1,14 @@
 //! The file that says what to push to.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
-use super::{Sink, redis};
+use super::{Sink, redis, webhook};
 use crate::config::{ConfigError, read_text};
 
 /// One sink as it was configured.
@@ -20,6 +24,7 @@ pub(crate) struct SinkConfig {
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Redis(redis::RedisConfig),
+    Webhook(webhook::WebhookConfig),
 }
 
 impl Kind {
@@ -27,6 +32,7 @@ impl Kind {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Redis(_) => "redis",
+            Self::Webhook(_) => "webhook",
         }
     }
 }
@@ -35,6 +41,7 @@ impl SinkConfig {
     pub(super) fn open(&self, environment: &str) -> Box<dyn Sink> {
         match &self.kind {
             Kind::Redis(config) => Box::new(redis::Redis::new(config.clone(), environment)),
+            Kind::Webhook(config) => Box::new(webhook::Webhook::new(config.clone(), environment)),
         }
     }
 }
@@ -52,13 +59,17 @@ enum Written {
     Redis {
         url: String,
         #[serde(default)]
-        password_file: Option<std::path::PathBuf>,
+        password_file: Option<PathBuf>,
         #[serde(default)]
         cluster: bool,
         #[serde(default = "prefix")]
         prefix: String,
         #[serde(default = "check_every_s")]
         check_every_s: u64,
+    },
+    Webhook {
+        url: String,
+        secret_file: PathBuf,
     },
 }
 
@@ -74,17 +85,20 @@ const fn check_every_s() -> u64 {
 ///
 /// # Errors
 /// Names all that is wrong with it.
-pub(crate) fn read_sinks(path: &Path) -> Result<Vec<SinkConfig>, ConfigError> {
+pub(crate) fn read_sinks(
+    path: &Path,
+    extra_ca: Option<&Path>,
+) -> Result<Vec<SinkConfig>, ConfigError> {
     let text = read_text(path)?;
-    parse(&text).map_err(|why| ConfigError::new(format!("`{}`: {why}", path.display())))
+    parse(&text, extra_ca).map_err(|why| ConfigError::new(format!("`{}`: {why}", path.display())))
 }
 
-fn parse(text: &str) -> Result<Vec<SinkConfig>, String> {
+fn parse(text: &str, extra_ca: Option<&Path>) -> Result<Vec<SinkConfig>, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     let (mut sinks, mut wrong) = (Vec::new(), Vec::new());
     for (name, value) in file.sinks {
         let read = value.try_into::<Written>().map_err(|error| error.to_string());
-        match read.and_then(|written| checked(&name, written)) {
+        match read.and_then(|written| checked(&name, written, extra_ca)) {
             Ok(sink) => sinks.push(sink),
             Err(why) => wrong.push(format!("sinks.{name}: {}", why.trim())),
         }
@@ -92,21 +106,29 @@ fn parse(text: &str) -> Result<Vec<SinkConfig>, String> {
     if wrong.is_empty() { Ok(sinks) } else { Err(wrong.join("; ")) }
 }
 
-fn checked(name: &str, written: Written) -> Result<SinkConfig, String> {
+fn checked(name: &str, written: Written, extra_ca: Option<&Path>) -> Result<SinkConfig, String> {
     let fits = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if !fits {
         return Err("a name takes 1 to 64 letters, digits, `-` and `_`".into());
     }
-    let Written::Redis { url, password_file, cluster, prefix, check_every_s } = written;
-    let password = password_file.as_deref().map(read_text).transpose();
-    let password = password.map_err(|error| error.to_string())?;
-    let config = redis::RedisConfig::new(&url, password, cluster, prefix)?;
+    let secret = |path: &Path| read_text(path).map_err(|error| error.to_string());
+    let (kind, check_every_s) = match written {
+        Written::Redis { url, password_file, cluster, prefix, check_every_s } => {
+            let password = password_file.as_deref().map(secret).transpose()?;
+            let config = redis::RedisConfig::new(&url, password, cluster, prefix)?;
+            (Kind::Redis(config), check_every_s)
+        }
+        Written::Webhook { url, secret_file } => {
+            let ca = extra_ca.map(Into::into);
+            let config = webhook::WebhookConfig::new(&url, &secret(&secret_file)?, ca)?;
+            (Kind::Webhook(config), self::check_every_s())
+        }
+    };
     if check_every_s == 0 {
         return Err("`check_every_s = 0` never rests: use 1 or more".into());
     }
-    let check_every = Duration::from_secs(check_every_s);
-    Ok(SinkConfig { name: name.into(), kind: Kind::Redis(config), check_every })
+    Ok(SinkConfig { name: name.into(), kind, check_every: Duration::from_secs(check_every_s) })
 }
 
 #[cfg(test)]
@@ -133,7 +155,7 @@ mod tests {
             url = "redis://127.0.0.1"
             password_file = "/nowhere/at/all"
         "#;
-        let error = parse(text).unwrap_err();
+        let error = parse(text, None).unwrap_err();
         for said in [
             "sinks.cache: `http://nowhere`",
             "sinks.other: unknown variant `memcached`",
@@ -143,7 +165,7 @@ mod tests {
         ] {
             assert!(error.contains(said), "{said}: {error}");
         }
-        assert!(parse("").unwrap().is_empty());
-        assert!(parse("[other]\n").is_err());
+        assert!(parse("", None).unwrap().is_empty());
+        assert!(parse("[other]\n", None).is_err());
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod machine;
 mod redis;
 mod sinks;
+mod webhook;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -20,3 +20,5 @@ mod reporting;
 mod support;
 #[cfg(test)]
 mod time;
+#[cfg(test)]
+mod webhook;

@@ -27,8 +27,8 @@ pub(crate) enum Todo {
 pub(crate) enum Pushed {
     /// It holds it, and was seen to.
     Applied,
-    /// It was not taken, and may be next time; not before so long.
-    Failed { after: Option<Duration> },
+    /// It was not taken, and may be next time; not before so long. A part may have been.
+    Failed { after: Option<Duration>, progressed: bool },
     /// It will not be taken, however often it is sent.
     Refused,
 }
@@ -145,7 +145,9 @@ impl Machine {
                 (self.failures, self.pause_until) = (0, now);
                 self.check_at = now + self.check_every;
             }
-            Pushed::Failed { after } => {
+            Pushed::Failed { after, progressed } => {
+                // Where something gets through, the rest need not wait for long.
+                self.failures = if progressed { 0 } else { self.failures };
                 let back_off =
                     back_off_max(self.failures).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
                 self.pause_until = now + after.unwrap_or(Duration::ZERO).max(back_off);
@@ -248,12 +250,15 @@ mod tests {
         machine.desire(want(5, 0));
         for pause in [500, 1_000, 2_000, 4_000] {
             machine.next(machine.next_wake().unwrap()).unwrap();
-            machine.on_pushed(s(100), Pushed::Failed { after: None }, 1.0);
+            machine.on_pushed(s(100), Pushed::Failed { after: None, progressed: false }, 1.0);
             assert_eq!(machine.next_wake(), Some(s(100) + Duration::from_millis(pause)));
             assert_eq!((machine.next(s(100)), machine.health()), (None, Health::Failing));
         }
+        machine.next(s(110)).unwrap();
+        machine.on_pushed(s(110), Pushed::Failed { after: None, progressed: true }, 1.0);
+        assert_eq!(machine.next_wake(), Some(s(110) + BACK_OFF_FIRST), "a part got through");
         machine.next(s(200)).unwrap();
-        machine.on_pushed(s(200), Pushed::Failed { after: Some(s(3_600)) }, 0.0);
+        machine.on_pushed(s(200), Pushed::Failed { after: Some(s(3_600)), progressed: false }, 0.0);
         assert_eq!(machine.next_wake(), Some(s(3_800)));
         machine.next(s(3_800)).unwrap();
         machine.on_pushed(s(3_800), Pushed::Applied, 0.0);
@@ -319,8 +324,11 @@ mod tests {
                     }
                     _ => match doing.take() {
                         Some(Todo::Push(_)) => {
-                            let outcomes =
-                                [Pushed::Applied, Pushed::Failed { after: None }, Pushed::Refused];
+                            let outcomes = [
+                                Pushed::Applied,
+                                Pushed::Failed { after: None, progressed: false },
+                                Pushed::Refused,
+                            ];
                             machine.on_pushed(now, outcomes[draw(3) as usize], 0.5);
                         }
                         Some(Todo::Check(_)) => {

@@ -56,7 +56,7 @@ pub(crate) struct Done {
 pub(crate) enum SinkError {
     /// It may work later.
     #[error("{why}")]
-    Retry { why: String, after: Option<Duration> },
+    Retry { why: String, after: Option<Duration>, progressed: bool },
     /// It will not work, however often it is tried.
     #[error("{0}")]
     Refused(String),
@@ -64,7 +64,7 @@ pub(crate) enum SinkError {
 
 impl SinkError {
     pub(crate) fn retry(why: impl fmt::Display) -> Self {
-        Self::Retry { why: why.to_string(), after: None }
+        Self::Retry { why: why.to_string(), after: None, progressed: false }
     }
 }
 
@@ -190,7 +190,9 @@ impl Pusher {
             Outcome::Pushed(Err(error)) => {
                 let why = error.to_string();
                 let pushed = match error {
-                    SinkError::Retry { after, .. } => Pushed::Failed { after },
+                    SinkError::Retry { after, progressed, .. } => {
+                        Pushed::Failed { after, progressed }
+                    }
                     SinkError::Refused(_) => {
                         let done = Done { changed: 0, detail: Some(why.clone()) };
                         sinks.receipt(&self.name, &job.world, now.at, "refused", done);

@@ -117,7 +117,7 @@ impl fmt::Debug for Connection {
 }
 
 fn failed(error: &RedisError) -> SinkError {
-    SinkError::Retry { why: format!("Redis: {error}"), after: None }
+    SinkError::retry(format!("Redis: {error}"))
 }
 
 /// Caches in Redis.

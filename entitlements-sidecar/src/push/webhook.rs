@@ -130,20 +130,23 @@ impl Webhook {
         });
         let sends: Vec<_> = sends.collect();
         let mut told = stream::iter(sends).buffer_unordered(UNDER_WAY);
-        let mut trouble = None;
+        let (mut trouble, mut progressed) = (None, false);
         while let Some((tenant, told)) = told.next().await {
             match told {
-                Told::Taken => _ = self.ahead.insert(tenant, job.world.clone()),
+                Told::Taken => {
+                    self.ahead.insert(tenant, job.world.clone());
+                    progressed = true;
+                }
                 Told::Off => {
                     self.is_off = true;
                     return Err(SinkError::Refused(OFF.into()));
                 }
-                Told::Failed(why, after) => trouble = Some(SinkError::Retry { why, after }),
+                Told::Failed(why, after) => trouble = Some((why, after)),
             }
         }
         drop(told);
-        if let Some(trouble) = trouble {
-            return Err(trouble);
+        if let Some((why, after)) = trouble {
+            return Err(SinkError::Retry { why, after, progressed });
         }
         (self.base, self.ahead) = (Some(job.world.clone()), HashMap::new());
         Ok(Done { changed: count, detail: None })
@@ -156,7 +159,7 @@ impl Webhook {
                 self.is_off = true;
                 Err(SinkError::Refused(OFF.into()))
             }
-            Told::Failed(why, after) => Err(SinkError::Retry { why, after }),
+            Told::Failed(why, after) => Err(SinkError::Retry { why, after, progressed: false }),
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use entitlements_admin::{Admin, app};
+use entitlements_admin::{Admin, app, workflow::settings::ApprovalSetting};
 use entitlements_core::document::Document;
 use entitlements_sidecar::Sidecar;
 use tokio::runtime::Runtime;
@@ -45,6 +45,17 @@ fn the_web_sdk_works() {
 }
 
 #[test]
+fn the_flagd_provider_of_node_sees_only_before_and_after_and_agrees_with_checks() {
+    node("flagd.mjs");
+}
+
+#[test]
+fn the_flagd_provider_of_python_says_what_checks_say() {
+    let python = fetched("python").join("env").join("bin").join("python");
+    run("Python flagd client", &python, &python, &source("python").join("flagd.py"));
+}
+
+#[test]
 fn the_python_sdk_works() {
     let python = fetched("python").join("env").join("bin").join("python");
     run("Python client", &python, &python, &source("python").join("client.py"));
@@ -57,7 +68,7 @@ fn node(script: &str) {
     let packages = folder.join("node_modules");
     if packages.is_dir() {
         COPIED.call_once(|| {
-            for file in ["admin.mjs", "server.mjs", "web.mjs"] {
+            for file in ["admin.mjs", "flagd.mjs", "server.mjs", "web.mjs"] {
                 fs::copy(source("node").join(file), folder.join(file)).unwrap();
             }
         });
@@ -76,6 +87,9 @@ fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
         .env("SIDECAR_URL", &world.sidecar_url)
         .env("ADMIN_URL", &world.admin_url)
         .env("ADMIN_KEY", &world.key)
+        .env("FLAGD_GRPC", &world.flagd_grpc)
+        .env("FLAGD_FILE", &world.flagd_file)
+        .env("PATIENCE_S", "90")
         .output();
     let output = match ran {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -92,6 +106,8 @@ fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
 struct World {
     admin_url: String,
     sidecar_url: String,
+    flagd_grpc: String,
+    flagd_file: PathBuf,
     key: String,
     // Dropped from top to bottom: first those who run, then what they run in, then their folder.
     _sidecar: entitlements_sidecar::Running,
@@ -108,6 +124,8 @@ impl World {
         Self {
             admin_url: format!("http://{}", admin.addr()),
             sidecar_url: format!("http://{}", sidecar.addr()),
+            flagd_grpc: sidecar.flagd_grpc_addr().unwrap().to_string(),
+            flagd_file: folder.path().join("flags.json"),
             key: admin.first_key().unwrap().to_owned(),
             _sidecar: sidecar,
             _admin: admin,
@@ -133,14 +151,30 @@ impl World {
             tenants: document.tenants,
         };
         let imported = admin.app().execute(&app::Actor::local("test"), import).await.unwrap();
+        let setting = ApprovalSetting { four_eyes: false, approvals: 1, threshold: u64::MAX };
+        let freely = app::Command::SetApproval { setting, expected: app::Expected::Any };
+        admin.app().execute(&app::Actor::local("test"), freely).await.unwrap();
+        let (sinks, flags) = (folder.join("sinks.toml"), folder.join("flags.json"));
+        // Clients look at the file every five seconds.
+        let text =
+            format!("[sinks.flags]\nkind = \"flagd-file\"\npath = \"{}\"\n", flags.display());
+        fs::write(&sinks, text).unwrap();
         let (url, key) = (format!("http://{}", admin.addr()), admin.first_key().unwrap());
         let sidecar = Sidecar::start(entitlements_sidecar::Config {
             listen: free,
+            flagd_grpc: Some(free),
+            sinks: Some(sinks),
             ..entitlements_sidecar::Config::new(url, key, admin.trust(), folder.join("sidecar"))
         })
         .await
         .unwrap();
         sidecar.wait_revision(imported.revision, Duration::from_secs(20)).await.unwrap();
+        for _ in 0..400 {
+            if flags.exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         (admin, sidecar)
     }
 }

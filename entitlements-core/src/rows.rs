@@ -20,6 +20,10 @@ pub(crate) struct RowId {
 impl RowId {
     /// Of what has not been prepared yet.
     pub(crate) const NONE: Self = Self { chunk: u16::MAX, row: u16::MAX };
+
+    pub(crate) fn number(self) -> u32 {
+        u32::from(self.chunk) << 16 | u32::from(self.row)
+    }
 }
 
 /// The rows of a snapshot.

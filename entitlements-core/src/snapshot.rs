@@ -351,6 +351,13 @@ impl<'s> TenantView<'s> {
         (self.slot.from <= at && at < self.slot.until).then_some(self.slot.row)
     }
 
+    /// A number that all tenants of this snapshot share that have the same answers until their next
+    /// change. Absent where the instant is not prepared. Different numbers say nothing.
+    #[must_use]
+    pub fn same_answers(self, at: Timestamp) -> Option<u32> {
+        self.prepared_row(at).map(RowId::number)
+    }
+
     /// May it use this feature at this instant, how much of it, and why?
     #[must_use]
     #[inline]

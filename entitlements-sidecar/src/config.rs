@@ -40,6 +40,10 @@ pub struct Config {
     pub snapshot_bytes_max: usize,
     /// Whether to hand the sync API on to sidecars below this one.
     pub relay: bool,
+    /// Whether to serve features as flags for flagd, at `/flagd/v1/flags.json`.
+    pub flagd: bool,
+    /// Where to serve them over gRPC as well, as flagd asks for them. Port 0 is any free one.
+    pub flagd_grpc: Option<SocketAddr>,
     /// A file that says what to push to.
     pub sinks: Option<PathBuf>,
     /// A file that says how `AuthZEN` subjects and resources become tenants and features.
@@ -153,6 +157,8 @@ impl Config {
             name: None,
             snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
             relay: false,
+            flagd: false,
+            flagd_grpc: None,
             sinks: None,
             authzen: None,
             authzen_base: None,
@@ -164,11 +170,13 @@ impl Config {
 
     /// Checks it.
     pub(crate) fn check(&self) -> Result<Checked, ConfigError> {
-        if !self.listen.ip().is_loopback() && self.local_token.is_none() {
+        let open = [Some(self.listen), self.flagd_grpc];
+        let open = open.into_iter().flatten().find(|address| !address.ip().is_loopback());
+        if let Some(listen) = open.filter(|_| self.local_token.is_none()) {
             return Err(ConfigError(format!(
                 "`{}` can be reached from other machines, so callers need a token: give \
                  --local-token-file, or listen on 127.0.0.1",
-                self.listen
+                listen
             )));
         }
         if self.local_token.as_ref().is_some_and(|token| token.len() < LOCAL_TOKEN_BYTES_MIN) {

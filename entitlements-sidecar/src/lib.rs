@@ -23,6 +23,8 @@ mod answer;
 mod clock;
 mod config;
 mod denials;
+mod flags;
+mod grpc;
 mod http;
 mod metrics;
 mod push;

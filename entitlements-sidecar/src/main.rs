@@ -52,6 +52,12 @@ struct Cli {
     /// Hand the sync API on to sidecars that name this one as their admin
     #[arg(long)]
     relay: bool,
+    /// Serve features as flags for flagd, at `/flagd/v1/flags.json`
+    #[arg(long)]
+    flagd: bool,
+    /// Serve them over gRPC as well, as flagd's clients ask for them, such as at 127.0.0.1:8015
+    #[arg(long, value_name = "ADDRESS")]
+    flagd_grpc: Option<SocketAddr>,
     /// A TOML file that says what to push to: caches, flag services, webhooks
     #[arg(long, value_name = "PATH")]
     sinks: Option<PathBuf>,
@@ -173,6 +179,8 @@ fn config(cli: Cli) -> Result<Config, ConfigError> {
         name: cli.name,
         snapshot_bytes_max: cli.snapshot_bytes_max,
         relay: cli.relay,
+        flagd: cli.flagd,
+        flagd_grpc: cli.flagd_grpc,
         sinks: cli.sinks,
         authzen: cli.authzen,
         authzen_base: cli.authzen_base,

@@ -26,6 +26,9 @@ use crate::{
 /// How many revisions can be pinned.
 pub(crate) const HELD_MAX: usize = 8;
 
+/// How many may be held until flags agree about one of them.
+const HELD_FOR_FLAGS_MAX: usize = 256;
+
 /// The active snapshot and what is known about it.
 #[derive(Debug)]
 pub(crate) struct Serving {
@@ -141,7 +144,10 @@ impl Serving {
         }
         held.retain(|kept| kept.revision() != snapshot.revision());
         held.push_front(Arc::new(snapshot.clone()));
-        held.truncate(HELD_MAX);
+        // What flags agree about stays until they agree about something later.
+        let settled = self.settled().unwrap_or(snapshot.revision());
+        let needed = held.iter().take_while(|kept| kept.revision() > settled).count() + 1;
+        held.truncate(needed.clamp(HELD_MAX, HELD_FOR_FLAGS_MAX));
         self.held.store(Arc::new(held));
     }
 
@@ -210,6 +216,20 @@ impl Serving {
     /// A revision that is still held.
     pub(crate) fn held(&self, revision: Revision) -> Option<Arc<Snapshot>> {
         self.held.load().iter().find(|kept| kept.revision() == revision).cloned()
+    }
+
+    /// The newest that is held and not newer than a revision.
+    pub(crate) fn held_at_most(&self, revision: Revision) -> Option<Arc<Snapshot>> {
+        self.held.load().iter().find(|kept| kept.revision() <= revision).cloned()
+    }
+
+    /// The latest revision about which every sink of flags and the checks agree: of this sidecar, or
+    /// as the admin told of all. Absent where flags are pushed nowhere.
+    pub(crate) fn settled(&self) -> Option<Revision> {
+        match (self.sinks.settled(), self.tidings().settled) {
+            (Some(ours), Some(all)) => Some(ours.min(all)),
+            (ours, all) => ours.or(all),
+        }
     }
 
     /// The revisions that can be pinned, the newest first.

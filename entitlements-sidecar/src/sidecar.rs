@@ -10,6 +10,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::{
     clock::{self, Clock},
     config::{Config, ConfigError, Limits},
+    flags::keeper::{Flags, keep},
+    grpc,
     http::{Listener, Server, authzen::Authzen},
     push::Pusher,
     serving::Serving,
@@ -44,6 +46,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     addr: SocketAddr,
+    grpc_addr: Option<SocketAddr>,
     serving: Arc<Serving>,
     server: Arc<Server>,
     stop: Stopper,
@@ -105,12 +108,24 @@ impl Sidecar {
         let serving = Arc::new(Serving::new(clock, nothing(now)?, config.poll_wait_s));
         let stop = Stopper::new();
         let (sync, upkeep) = boot(opened, &serving, upstream.clone(), config.poll_wait_s).await?;
+        let flags = Flags::new(&config.environment);
+        let serves_flags = config.flagd || config.flagd_grpc.is_some();
+        let served = serves_flags.then(|| flags.clone());
         let base = config.authzen_base.clone();
         let authzen = Authzen { mapping: checked.mapping, base };
         let relay = config.relay.then(|| sync.relay());
-        let server = Server::new(serving.clone(), &config, limits, stop.listen(), authzen, relay);
+        let grpc_limits = limits.clone();
+        let server =
+            Server::new(serving.clone(), &config, limits, stop.listen(), authzen, served, relay);
         let server = Arc::new(server);
         let reporter = Reporter::new(serving.clone(), upstream, name, clock::word());
+        let (grpc, grpc_addr) = match config.flagd_grpc {
+            None => (None, None),
+            Some(address) => {
+                let (listener, addr) = listen(address).await?;
+                (Some(listener), Some(addr))
+            }
+        };
         let mut tasks = JoinSet::new();
         let socket = config.socket.clone();
         if let Some(path) = &socket {
@@ -120,14 +135,22 @@ impl Sidecar {
         }
         tasks.spawn(sync::upkeep::switch(serving.clone(), stop.listen()));
         tasks.spawn(reporter.run(stop.listen()));
+        if let Some(listener) = grpc {
+            let (token, listening) = (config.local_token.clone(), stop.listen());
+            let serving = grpc::serve(listener, flags.clone(), token, grpc_limits, listening);
+            tasks.spawn(serving);
+        }
+        if serves_flags || checked.sinks.iter().any(|sink| sink.is_of_flags()) {
+            tasks.spawn(keep(flags.clone(), serving.clone(), stop.listen()));
+        }
         for sink in &checked.sinks {
-            let pusher = Pusher::new(serving.clone(), sink, &config.environment);
+            let pusher = Pusher::new(serving.clone(), sink, flags.clone(), &config.environment);
             tasks.spawn(pusher.run(stop.listen()));
         }
         tasks.spawn(upkeep.run(stop.listen()));
         tasks.spawn(sync.follow(stop.listen()));
         tasks.spawn(server.clone().accept(Listener::Tcp(listener)));
-        Ok(Running { addr, serving, server, stop, tasks, socket })
+        Ok(Running { addr, grpc_addr, serving, server, stop, tasks, socket })
     }
 }
 
@@ -136,6 +159,12 @@ impl Running {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it speaks gRPC to flagd, where it does.
+    #[must_use]
+    pub fn flagd_grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc_addr
     }
 
     /// How far its snapshot can be relied on.

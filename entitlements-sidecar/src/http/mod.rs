@@ -3,6 +3,7 @@
 mod asking;
 pub(crate) mod authzen;
 mod events;
+mod flags;
 mod guard;
 mod native;
 mod ofrep;
@@ -48,6 +49,8 @@ pub(crate) enum Route {
     AuthzenSearchResource,
     AuthzenSearchAction,
     AuthzenMetadata,
+    FlagdFlags,
+    FlagContext,
     Sinks,
     SyncKeys,
     SyncSnapshot,
@@ -58,7 +61,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::OfrepFlag,
         Self::Check,
         Self::Batch,
@@ -75,6 +78,8 @@ impl Route {
         Self::AuthzenSearchResource,
         Self::AuthzenSearchAction,
         Self::AuthzenMetadata,
+        Self::FlagdFlags,
+        Self::FlagContext,
         Self::Sinks,
         Self::SyncKeys,
         Self::SyncSnapshot,
@@ -103,6 +108,8 @@ impl Route {
             Self::AuthzenSearchResource => "authzen_search_resource",
             Self::AuthzenSearchAction => "authzen_search_action",
             Self::AuthzenMetadata => "authzen_metadata",
+            Self::FlagdFlags => "flagd_flags",
+            Self::FlagContext => "flag_context",
             Self::Sinks => "sinks",
             Self::SyncKeys => "sync_keys",
             Self::SyncSnapshot => "sync_snapshot",
@@ -130,6 +137,7 @@ impl Route {
             "/access/v1/search/resource" => Self::AuthzenSearchResource,
             "/access/v1/search/action" => Self::AuthzenSearchAction,
             "/.well-known/authzen-configuration" => Self::AuthzenMetadata,
+            "/flagd/v1/flags.json" => Self::FlagdFlags,
             "/v1/sinks" => Self::Sinks,
             "/sync/v1/keys" => Self::SyncKeys,
             "/sync/v1/snapshot" => Self::SyncSnapshot,
@@ -146,10 +154,12 @@ impl Route {
             // Some clients do not escape a `/` in a key, so the rest is the key, whatever it holds.
             return (Self::OfrepFlag, flag);
         }
-        path.strip_prefix("/v1/tenants/")
-            .and_then(|rest| rest.strip_suffix("/entitlements"))
-            .filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
-            .map_or((Self::Other, ""), |tenant| (Self::TenantEntitlements, tenant))
+        let tenant = path.strip_prefix("/v1/tenants/").and_then(|rest| rest.split_once('/'));
+        match tenant.filter(|(tenant, _)| !tenant.is_empty()) {
+            Some((tenant, "entitlements")) => (Self::TenantEntitlements, tenant),
+            Some((tenant, "flag-context")) => (Self::FlagContext, tenant),
+            _ => (Self::Other, ""),
+        }
     }
 
     const fn method(self) -> &'static str {
@@ -275,6 +285,11 @@ impl Server {
             Route::Batch => native::batch(&asking, &body),
             Route::Explain => native::explain(&asking, &body),
             Route::TenantEntitlements => native::tenant(&asking, varying, query, headers),
+            Route::FlagdFlags => match &self.flags {
+                Some(flags) => flags::definition(flags, headers),
+                None => flags::not_served(),
+            },
+            Route::FlagContext => flags::context(&asking, varying),
             Route::Sinks => status::sinks(&self.serving),
             Route::Healthz => status::alive(),
             Route::Readyz => status::ready(&self.serving),
@@ -363,6 +378,7 @@ mod tests {
             ("/v1/check/batch", Route::Batch, ""),
             ("/v1/check/", Route::Other, ""),
             ("/v1/tenants/acme/entitlements", Route::TenantEntitlements, "acme"),
+            ("/v1/tenants/acme/flag-context", Route::FlagContext, "acme"),
             ("/v1/tenants//entitlements", Route::Other, ""),
             ("/v1/tenants/a/b/entitlements", Route::Other, ""),
             ("/ofrep/v1/evaluate/flags", Route::OfrepFlags, ""),

@@ -91,6 +91,10 @@ pub(crate) enum Problem {
     NotYet { wanted: u64, served: u64 },
     /// The revision that the caller pinned is not held.
     NotHeld { wanted: u64, held: Vec<u64> },
+    /// There are no flags yet.
+    NoFlags,
+    /// The revision about which flags and checks agree is not held.
+    NotSettled { settled: u64 },
     /// The admin did not take what was handed on.
     Upstream(String),
 }
@@ -106,6 +110,7 @@ impl Problem {
             Self::Denied(Denial::Origin) => StatusCode::FORBIDDEN,
             Self::Denied(Denial::Token) => StatusCode::UNAUTHORIZED,
             Self::NotYet { .. } => StatusCode::CONFLICT,
+            Self::NoFlags | Self::NotSettled { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotHeld { .. } => StatusCode::GONE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Cold | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -125,6 +130,8 @@ impl Problem {
             Self::Busy => "busy",
             Self::NotYet { .. } => "not_yet",
             Self::NotHeld { .. } => "not_held",
+            Self::NoFlags => "no_flags",
+            Self::NotSettled { .. } => "not_settled",
             Self::Upstream(_) => "upstream",
         }
     }
@@ -161,6 +168,15 @@ impl Problem {
             Self::NotHeld { wanted, held } => format!(
                 "revision {wanted} is not held here; these are: {}",
                 held.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            Self::NoFlags => {
+                "there is no flag definition yet, or flagd could not read the one there would be; \
+                 see the log"
+                    .into()
+            }
+            Self::NotSettled { settled } => format!(
+                "flags and checks agree about revision {settled} at the latest, which is held no \
+                 more; see /v1/sinks"
             ),
             Self::Upstream(why) => why.clone(),
         }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, Limits},
+    flags::keeper::Flags,
     serving::Serving,
     stop::Stop,
     sync::Relay,
@@ -31,6 +32,8 @@ pub(crate) struct Server {
     pub(super) limits: Limits,
     pub(super) stop: Stop,
     pub(super) authzen: Authzen,
+    /// Features as flags, where they are served.
+    pub(super) flags: Option<Flags>,
     /// What is handed on to sidecars below this one, where it is.
     pub(super) relay: Option<Relay>,
     room: Arc<Semaphore>,
@@ -72,11 +75,22 @@ impl Server {
         limits: Limits,
         stop: Stop,
         authzen: Authzen,
+        flags: Option<Flags>,
         relay: Option<Relay>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(limits.connections));
         let streams = Arc::new(Semaphore::new(limits.connections.div_ceil(2)));
-        Self { serving, guard: Guard::new(config), limits, stop, authzen, relay, room, streams }
+        Self {
+            serving,
+            guard: Guard::new(config),
+            limits,
+            stop,
+            authzen,
+            flags,
+            relay,
+            room,
+            streams,
+        }
     }
 
     /// Takes connections until it is told to stop.

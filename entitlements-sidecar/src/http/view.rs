@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     answer::Answer,
+    flags::Context,
     serving::Serving,
     standing::{Moment, State},
 };
@@ -114,6 +115,12 @@ impl View {
                 tell(feature, self.check(tenant, feature.as_str(), at));
             }
         }
+    }
+
+    /// What an application passes to a flag service about a tenant.
+    pub(crate) fn flag_context(&self, tenant: &str) -> Context {
+        let known = self.pin.tenant(tenant);
+        known.map_or_else(Context::nobody, |view| Context::of(&view.tenant(), self.now.at))
     }
 
     /// When the answers about a tenant change next if nothing is published.

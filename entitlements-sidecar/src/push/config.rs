@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use hyper::Uri;
 use serde::Deserialize;
 
-use super::{Sink, redis, webhook};
+use super::{Sink, flagd_file, redis, unleash, webhook};
 use crate::config::{ConfigError, read_text};
 
 /// One sink as it was configured.
@@ -25,6 +26,8 @@ pub(crate) struct SinkConfig {
 pub(crate) enum Kind {
     Redis(redis::RedisConfig),
     Webhook(webhook::WebhookConfig),
+    FlagdFile { path: PathBuf, settles_in: Duration },
+    Unleash { config: unleash::UnleashConfig, settles_in: Duration },
 }
 
 impl Kind {
@@ -33,14 +36,35 @@ impl Kind {
         match self {
             Self::Redis(_) => "redis",
             Self::Webhook(_) => "webhook",
+            Self::FlagdFile { .. } => "flagd-file",
+            Self::Unleash { .. } => "unleash",
+        }
+    }
+
+    /// For sinks of flags: how long their clients take to hear of something.
+    pub(super) const fn settles_in(&self) -> Option<Duration> {
+        match self {
+            Self::FlagdFile { settles_in, .. } | Self::Unleash { settles_in, .. } => {
+                Some(*settles_in)
+            }
+            Self::Redis(_) | Self::Webhook(_) => None,
         }
     }
 }
 
 impl SinkConfig {
+    /// Whether it carries flags.
+    pub(crate) const fn is_of_flags(&self) -> bool {
+        self.kind.settles_in().is_some()
+    }
+
     pub(super) fn open(&self, environment: &str) -> Box<dyn Sink> {
         match &self.kind {
             Kind::Redis(config) => Box::new(redis::Redis::new(config.clone(), environment)),
+            Kind::FlagdFile { path, .. } => {
+                Box::new(flagd_file::FlagdFile::new(path.clone(), environment))
+            }
+            Kind::Unleash { config, .. } => Box::new(unleash::Unleash::new(config.clone())),
             Kind::Webhook(config) => Box::new(webhook::Webhook::new(config.clone(), environment)),
         }
     }
@@ -71,6 +95,50 @@ enum Written {
         url: String,
         secret_file: PathBuf,
     },
+    FlagdFile {
+        path: PathBuf,
+        #[serde(default = "flagd_settles_in_s")]
+        settles_in_s: u64,
+        #[serde(default = "check_every_s")]
+        check_every_s: u64,
+    },
+    Unleash {
+        url: String,
+        token_file: PathBuf,
+        client_token_file: PathBuf,
+        #[serde(default = "default")]
+        project: String,
+        #[serde(default = "development")]
+        environment: String,
+        #[serde(default = "flag_prefix")]
+        prefix: String,
+        #[serde(default = "unleash_settles_in_s")]
+        settles_in_s: u64,
+        #[serde(default = "check_every_s")]
+        check_every_s: u64,
+    },
+}
+
+/// Clients look at a file every five seconds.
+const fn flagd_settles_in_s() -> u64 {
+    6
+}
+
+/// Clients ask every fifteen seconds.
+const fn unleash_settles_in_s() -> u64 {
+    16
+}
+
+fn default() -> String {
+    "default".into()
+}
+
+fn development() -> String {
+    "development".into()
+}
+
+fn flag_prefix() -> String {
+    "ent.".into()
 }
 
 fn prefix() -> String {
@@ -123,6 +191,38 @@ fn checked(name: &str, written: Written, extra_ca: Option<&Path>) -> Result<Sink
             let ca = extra_ca.map(Into::into);
             let config = webhook::WebhookConfig::new(&url, &secret(&secret_file)?, ca)?;
             (Kind::Webhook(config), self::check_every_s())
+        }
+        Written::FlagdFile { path, settles_in_s, check_every_s } => {
+            let settles_in = Duration::from_secs(settles_in_s);
+            (Kind::FlagdFile { path, settles_in }, check_every_s)
+        }
+        Written::Unleash {
+            url,
+            token_file,
+            client_token_file,
+            project,
+            environment,
+            prefix,
+            settles_in_s,
+            check_every_s,
+        } => {
+            let parsed: Option<Uri> = url.parse().ok();
+            let is_web = |uri: &Uri| {
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+            };
+            let config = unleash::UnleashConfig {
+                url: parsed.filter(is_web).ok_or_else(|| {
+                    format!("`{url}` is no address: write one that begins with `https://`")
+                })?,
+                token: unleash::secret_header(&secret(&token_file)?)?,
+                client_token: unleash::secret_header(&secret(&client_token_file)?)?,
+                project,
+                environment,
+                prefix,
+                extra_ca: extra_ca.map(Into::into),
+            };
+            let settles_in = Duration::from_secs(settles_in_s);
+            (Kind::Unleash { config, settles_in }, check_every_s)
         }
     };
     if check_every_s == 0 {

@@ -5,9 +5,12 @@
 //! receipt until the admin has taken note of it.
 
 mod config;
+mod flagd_file;
 mod machine;
 mod redis;
+mod settle;
 mod sinks;
+mod unleash;
 mod webhook;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -15,11 +18,18 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use entitlements_core::{Snapshot, Timestamp};
 
 use self::machine::{Checked, Machine, Pushed, Todo, Want};
+use self::settle::Settling;
 pub(crate) use self::{
     config::{SinkConfig, read_sinks},
     sinks::Sinks,
 };
-use crate::{clock, serving::Serving, standing::State, stop::Stop};
+use crate::{
+    clock,
+    flags::keeper::{Flags, Kept},
+    serving::Serving,
+    standing::State,
+    stop::Stop,
+};
 
 /// One state of the world.
 #[derive(Debug, Clone)]
@@ -40,6 +50,8 @@ impl World {
 pub(crate) struct Job {
     pub(crate) world: World,
     pub(crate) before: Option<World>,
+    /// For sinks of flags: the flags of it.
+    pub(crate) flags: Option<Kept>,
 }
 
 /// What was done.
@@ -98,6 +110,8 @@ pub(crate) struct Pusher {
     sink: Box<dyn Sink>,
     machine: Machine,
     serving: Arc<Serving>,
+    /// For sinks of flags: where these are, and since when the sink holds which.
+    flags: Option<(Flags, Settling)>,
     current: Option<World>,
     applied: Option<World>,
     /// When the answers of the present world change by themselves.
@@ -106,14 +120,21 @@ pub(crate) struct Pusher {
 
 impl Pusher {
     /// For a sink as it was configured.
-    pub(crate) fn new(serving: Arc<Serving>, config: &SinkConfig, environment: &str) -> Self {
+    pub(crate) fn new(
+        serving: Arc<Serving>,
+        config: &SinkConfig,
+        flags: Flags,
+        environment: &str,
+    ) -> Self {
         let name = config.name.clone();
+        let flags = config.kind.settles_in().map(|after| (flags, Settling::new(after)));
         serving.sinks.add(&name, config.kind.code());
         Self {
             name,
             sink: config.open(environment),
             machine: Machine::new(config.check_every),
             serving,
+            flags,
             current: None,
             applied: None,
             edge: None,
@@ -123,8 +144,10 @@ impl Pusher {
     /// Works until it is told to stop.
     pub(crate) async fn run(mut self, mut stop: Stop) {
         let mut pulses = self.serving.pulses();
+        let mut flags = self.flags.as_ref().map(|(flags, _)| flags.watch());
         loop {
             pulses.mark_unchanged();
+            flags.iter_mut().for_each(tokio::sync::watch::Receiver::mark_unchanged);
             self.look();
             if let Some(todo) = self.machine.next(self.serving.clock.now().up) {
                 tokio::select! {
@@ -136,6 +159,7 @@ impl Pusher {
             tokio::select! {
                 () = tokio::time::sleep(self.pause()) => {}
                 _ = pulses.changed() => {}
+                () = changed(&mut flags) => {}
                 () = stop.told() => return,
             }
         }
@@ -148,6 +172,14 @@ impl Pusher {
             return;
         }
         let (epoch, snapshot) = (serving.standing().epoch(), serving.entitlements().snapshot());
+        if let Some((flags, _)) = &self.flags {
+            // Their flags say what is wanted; they follow what is served by themselves.
+            let Some(kept) = flags.now() else { return };
+            let world = World { epoch: kept.epoch, snapshot: kept.snapshot.clone(), at: kept.at };
+            self.machine.desire(world.want());
+            self.current = Some(world);
+            return;
+        }
         let is_known = self.current.as_ref().is_some_and(|current| {
             (current.epoch, current.snapshot.revision()) == (epoch, snapshot.revision())
         });
@@ -170,7 +202,9 @@ impl Pusher {
 
     async fn work(&mut self, todo: Todo) {
         let Some(world) = self.current.clone() else { return };
-        let job = Job { world, before: self.applied.clone() };
+        let flags = self.flags.as_ref().and_then(|(flags, _)| flags.now());
+        let flags = flags.filter(|kept| kept.at == world.at);
+        let job = Job { world, before: self.applied.clone(), flags };
         let outcome = match todo {
             Todo::Push(_) => Outcome::Pushed(self.sink.push(&job).await),
             Todo::Check(_) => Outcome::Seen(self.sink.check(&job).await),
@@ -178,11 +212,15 @@ impl Pusher {
         let (now, sinks) = (self.serving.clock.now(), &self.serving.sinks);
         match outcome {
             Outcome::Pushed(Ok(done)) => {
+                let done_before = done.changed == 0;
                 let was_drifted = self.machine.health() == machine::Health::Drifted;
                 self.machine.on_pushed(now.up, Pushed::Applied, 0.0);
                 if done.changed > 0 || was_drifted {
                     let what = if was_drifted { "repaired" } else { "applied" };
                     sinks.receipt(&self.name, &job.world, now.at, what, done);
+                }
+                if let (Some((_, settling)), Some(kept)) = (&mut self.flags, &job.flags) {
+                    settling.applied(&kept.gated, kept.revision, now.up, done_before);
                 }
                 self.applied = Some(job.world);
                 sinks.trouble(&self.name, None);
@@ -222,10 +260,23 @@ impl Pusher {
     }
 
     fn tell(&self) {
+        if let Some((_, settling)) = &self.flags {
+            let settled = settling.settled(self.serving.clock.now().up);
+            if self.serving.sinks.settle(&self.name, settled) {
+                self.serving.sinks_changed();
+            }
+        }
         let (desired, applied) = (self.machine.desired(), self.machine.applied());
         if self.serving.sinks.tell(&self.name, desired, applied, self.machine.health()) {
             self.serving.sinks_changed();
         }
+    }
+}
+
+async fn changed(flags: &mut Option<tokio::sync::watch::Receiver<Option<Kept>>>) {
+    match flags {
+        Some(flags) => drop(flags.changed().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -60,11 +60,16 @@ impl Sinks {
         *sink != before
     }
 
-    /// For flag sinks: the latest revision for which flags and checks agree.
-    pub(super) fn settle(&self, name: &str, settled: Option<Revision>) {
-        if let Some(sink) = self.inner().all.iter_mut().find(|sink| sink.name == name) {
-            sink.settled = settled;
-        }
+    /// For flag sinks: the latest revision for which flags and checks agree. Says whether that is news.
+    pub(super) fn settle(&self, name: &str, settled: Option<Revision>) -> bool {
+        let mut inner = self.inner();
+        let Some(sink) = inner.all.iter_mut().find(|sink| sink.name == name) else { return false };
+        std::mem::replace(&mut sink.settled, settled) != settled
+    }
+
+    /// The latest revision for which every sink of flags agrees; absent where there is none.
+    pub(crate) fn settled(&self) -> Option<Revision> {
+        self.inner().all.iter().filter_map(|sink| sink.settled).min()
     }
 
     /// Takes note of what went wrong last, or that nothing does any more.

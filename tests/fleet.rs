@@ -167,7 +167,7 @@ fn switched(sidecar: &Running, from: &str) -> std::thread::JoinHandle<Timestamp>
             if entitlements.pin().check("acme", "seats", at).verdict().to_string() != from {
                 return at;
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         Timestamp::MAX
     })

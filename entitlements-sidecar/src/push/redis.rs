@@ -106,7 +106,7 @@ impl Connection {
             Self::Cluster(connection) => connection.req_packed_command(command).await,
         };
         let value = value.map_err(|error| failed(&error))?;
-        redis::from_redis_value(value).map_err(|error| SinkError::retry(error))
+        redis::from_redis_value(value).map_err(SinkError::retry)
     }
 }
 
@@ -334,7 +334,7 @@ impl Redis {
         self.version = version.unwrap_or_else(|| NOTHING.into());
         let tenants = world.snapshot.tenants().map(|view| view.key().to_owned());
         let gone =
-            self.known.keys().cloned().filter(|it| world.snapshot.tenant(it.as_str()).is_none());
+            self.known.keys().filter(|it| world.snapshot.tenant(it.as_str()).is_none()).cloned();
         let tenants: Vec<String> = tenants.chain(gone).collect();
         self.known = self.digests(connection, tenants).await?;
         self.is_read = true;

@@ -59,6 +59,7 @@ fn record(id: &str) -> Value {
     json!({ "type": "record", "id": id })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the cases read better")]
 fn question(subject: Value, action: Value, resource: Value) -> Value {
     json!({ "subject": subject, "action": action, "resource": resource })
 }

@@ -1,6 +1,8 @@
 //! A real sidecar, in process, against a small admin that can misbehave.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod authzen;
 #[cfg(test)]
 mod callers;

@@ -55,7 +55,7 @@ impl RedisServer {
             {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         panic!("Redis did not come up");
     }

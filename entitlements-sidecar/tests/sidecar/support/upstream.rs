@@ -49,10 +49,17 @@ pub(crate) struct World {
     pub(crate) reports: Vec<StatusReport>,
     /// Takes so many more reports and does not say so.
     pub(crate) replies_lost: u32,
-    /// Sends this for changes, byte by byte, whatever the basis: headers and a body.
-    pub(crate) forged_answer: Option<(Vec<(&'static str, String)>, Vec<u8>)>,
+    /// Sends this for changes, byte by byte, whatever the basis.
+    pub(crate) forged_answer: Option<Forged>,
     /// Sends this for keys.
     pub(crate) forged_keys: Option<Vec<u8>>,
+}
+
+/// An answer that nothing was made of by rule.
+#[derive(Clone, Default)]
+pub(crate) struct Forged {
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 pub(crate) struct Upstream {
@@ -241,7 +248,7 @@ async fn answer(
             return Ok(Response::new(keys.into()));
         }
         assert_eq!(request.uri().path(), "/sync/v1/changes");
-        if let Some((headers, body)) = world.forged_answer {
+        if let Some(Forged { headers, body }) = world.forged_answer {
             let mut response = Response::builder();
             for (name, value) in headers {
                 response = response.header(name, value);

@@ -19,6 +19,11 @@ use entitlements_core::document::Document;
 use entitlements_sidecar::Sidecar;
 use tokio::runtime::Runtime;
 
+#[path = "../entitlements-admin/tests/support/postgres.rs"]
+mod postgres;
+#[path = "support/unleash.rs"]
+mod unleash;
+
 const CATALOG: &str = r#"
     [features]
     sso = { kind = "switch" }
@@ -50,6 +55,35 @@ fn the_flagd_provider_of_node_sees_only_before_and_after_and_agrees_with_checks(
 }
 
 #[test]
+fn the_unleash_sdk_sees_only_before_and_after_and_agrees_with_checks() {
+    let name = "Unleash";
+    let packages = fetched("unleash");
+    if !packages.join("node_modules").is_dir() {
+        return skip(name, NOT_FETCHED);
+    }
+    let Some(database) = postgres::database() else { return };
+    let runtime = Runtime::new().unwrap();
+    let unleash = runtime.block_on(unleash::Unleash::start(&packages, &database));
+    let secrets = tempfile::tempdir().unwrap();
+    let (token, client_token) = (secrets.path().join("token"), secrets.path().join("client"));
+    fs::write(&token, &unleash.token).unwrap();
+    fs::write(&client_token, unleash::BACKEND_TOKEN).unwrap();
+    // The tests' client asks every second, and the server looks once a second.
+    let sinks = format!(
+        "[sinks.unleash]\nkind = \"unleash\"\nurl = \"{}\"\ntoken_file = \"{}\"\n\
+         client_token_file = \"{}\"\nsettles_in_s = 5\ncheck_every_s = 5\n",
+        unleash.url,
+        token.display(),
+        client_token.display()
+    );
+    let world = World::start(&sinks);
+    let more =
+        [("UNLEASH_URL", unleash.url.as_str()), ("UNLEASH_BACKEND_TOKEN", unleash::BACKEND_TOKEN)];
+    let script = node_script("unleash.mjs");
+    drive(name, Path::new("node"), &script, &world, &more);
+}
+
+#[test]
 fn the_flagd_provider_of_python_says_what_checks_say() {
     let python = fetched("python").join("env").join("bin").join("python");
     run("Python flagd client", &python, &python, &source("python").join("flagd.py"));
@@ -62,26 +96,38 @@ fn the_python_sdk_works() {
 }
 
 fn node(script: &str) {
+    let packages = fetched("node").join("node_modules");
+    run(&format!("Node client {script}"), &packages, Path::new("node"), &node_script(script));
+}
+
+/// A script beside its packages.
+fn node_script(script: &str) -> PathBuf {
     // Node looks for packages beside the script.
     static COPIED: Once = Once::new();
     let folder = fetched("node");
     let packages = folder.join("node_modules");
     if packages.is_dir() {
         COPIED.call_once(|| {
-            for file in ["admin.mjs", "flagd.mjs", "server.mjs", "web.mjs"] {
+            for file in ["admin.mjs", "flagd.mjs", "server.mjs", "unleash.mjs", "web.mjs"] {
                 fs::copy(source("node").join(file), folder.join(file)).unwrap();
             }
         });
     }
-    run(&format!("Node client {script}"), &packages, Path::new("node"), &folder.join(script));
+    folder.join(script)
 }
 
 /// Runs a client's script, where what it needs is there.
 fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
     if !needs.exists() {
-        return skip(name, "its packages are not fetched; `cargo xtask test --install` does that");
+        return skip(name, NOT_FETCHED);
     }
-    let world = World::start();
+    drive(name, program, script, &World::start(""), &[]);
+}
+
+const NOT_FETCHED: &str = "its packages are not fetched; `cargo xtask test --install` does that";
+
+/// Runs a client's script against a world.
+fn drive(name: &str, program: &Path, script: &Path, world: &World, more: &[(&str, &str)]) {
     let ran = Command::new(program)
         .arg(script)
         .env("SIDECAR_URL", &world.sidecar_url)
@@ -89,7 +135,8 @@ fn run(name: &str, needs: &Path, program: &Path, script: &Path) {
         .env("ADMIN_KEY", &world.key)
         .env("FLAGD_GRPC", &world.flagd_grpc)
         .env("FLAGD_FILE", &world.flagd_file)
-        .env("PATIENCE_S", "90")
+        .env("PATIENCE_S", "150")
+        .envs(more.iter().copied())
         .output();
     let output = match ran {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -117,10 +164,11 @@ struct World {
 }
 
 impl World {
-    fn start() -> Self {
+    /// With more sinks than the file for flagd.
+    fn start(sinks: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let (admin, sidecar) = runtime.block_on(Self::start_both(folder.path()));
+        let (admin, sidecar) = runtime.block_on(Self::start_both(folder.path(), sinks));
         Self {
             admin_url: format!("http://{}", admin.addr()),
             sidecar_url: format!("http://{}", sidecar.addr()),
@@ -136,6 +184,7 @@ impl World {
 
     async fn start_both(
         folder: &Path,
+        more: &str,
     ) -> (entitlements_admin::Running, entitlements_sidecar::Running) {
         let free = ([127, 0, 0, 1], 0).into();
         let admin = Admin::start(entitlements_admin::Config {
@@ -157,7 +206,7 @@ impl World {
         let (sinks, flags) = (folder.join("sinks.toml"), folder.join("flags.json"));
         // Clients look at the file every five seconds.
         let text =
-            format!("[sinks.flags]\nkind = \"flagd-file\"\npath = \"{}\"\n", flags.display());
+            format!("[sinks.flags]\nkind = \"flagd-file\"\npath = \"{}\"\n{more}", flags.display());
         fs::write(&sinks, text).unwrap();
         let (url, key) = (format!("http://{}", admin.addr()), admin.first_key().unwrap());
         let sidecar = Sidecar::start(entitlements_sidecar::Config {

@@ -10,7 +10,7 @@ use crate::run::Summary;
 
 /// Fetches what is not there yet, and notes how it went.
 pub(crate) fn install(summary: &mut Summary) {
-    for packages in [NODE, PYTHON, CONTRACT] {
+    for packages in [NODE, UNLEASH, PYTHON, CONTRACT] {
         if let Err(error) = packages.install(summary) {
             summary.note(packages.name, Err(error.to_string()));
         }
@@ -35,6 +35,18 @@ const NODE: Packages = Packages {
         let mut npm = Command::new("npm");
         npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder);
         vec![("npm packages", npm)]
+    },
+};
+
+/// Unleash's server, with the Node that it needs. It is only ever a process of its own.
+const UNLEASH: Packages = Packages {
+    name: "Unleash",
+    folder: "unleash",
+    files: &["package-lock.json", "package.json", ".npmrc"],
+    fetch: |folder| {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
+        vec![("Unleash", npm)]
     },
 };
 

@@ -186,7 +186,7 @@ fn values(field: &str, operator: &str, values: &[String]) -> Result<Json, String
         return Err(format!("it names {count} values of `{field}`, and a rule takes {VALUES_MAX}"));
     }
     Ok(json!({
-        "contextName": field, "operator": operator, "values": values, "value": "",
+        "contextName": field, "operator": operator, "values": values,
         "inverted": false, "caseInsensitive": false,
     }))
 }

@@ -231,6 +231,9 @@ impl Pusher {
                     SinkError::Retry { after, progressed, .. } => {
                         Pushed::Failed { after, progressed }
                     }
+                    // A receipt makes a revision at the admin, and that another push: what is known
+                    // already must not make one again.
+                    SinkError::Refused(_) if !sinks.is_news(&self.name, &why) => Pushed::Refused,
                     SinkError::Refused(_) => {
                         let done = Done { changed: 0, detail: Some(why.clone()) };
                         sinks.receipt(&self.name, &job.world, now.at, "refused", done);

@@ -72,6 +72,13 @@ impl Sinks {
         self.inner().all.iter().filter_map(|sink| sink.settled).min()
     }
 
+    /// Whether something that went wrong is not what went wrong last.
+    pub(super) fn is_news(&self, name: &str, trouble: &str) -> bool {
+        let inner = self.inner();
+        let sink = inner.all.iter().find(|sink| sink.name == name);
+        sink.is_none_or(|sink| sink.trouble.as_deref() != Some(trouble))
+    }
+
     /// Takes note of what went wrong last, or that nothing does any more.
     pub(super) fn trouble(&self, name: &str, trouble: Option<String>) {
         if let Some(sink) = self.inner().all.iter_mut().find(|sink| sink.name == name) {

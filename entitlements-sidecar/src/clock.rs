@@ -13,19 +13,43 @@ use crate::standing::Moment;
 #[derive(Debug)]
 pub(crate) struct Clock {
     ratchet: Ratchet,
-    started: Instant,
+    source: Source,
+}
+
+/// Where the time comes from.
+#[derive(Debug)]
+enum Source {
+    /// The operating system, since this process started.
+    System(Instant),
+    /// A test that has all clocks in its hand.
+    #[cfg(test)]
+    Set(std::sync::Arc<std::sync::Mutex<Moment>>),
 }
 
 impl Clock {
     /// Never earlier than `floor`.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub(crate) fn new(floor: Timestamp) -> Self {
-        Self { ratchet: Ratchet::new(floor), started: Instant::now() }
+        Self { ratchet: Ratchet::new(floor), source: Source::System(Instant::now()) }
     }
 
     /// Now, by both clocks.
     pub(crate) fn now(&self) -> Moment {
-        Moment { at: self.ratchet.advance(Self::wall()), up: self.started.elapsed() }
+        let (wall, up) = match &self.source {
+            Source::System(started) => (Self::wall(), started.elapsed()),
+            #[cfg(test)]
+            Source::Set(moment) => {
+                let moment = moment.lock().unwrap();
+                (moment.wall, moment.up)
+            }
+        };
+        Moment { at: self.ratchet.advance(wall), wall, up }
+    }
+
+    /// One that tells what a test says.
+    #[cfg(test)]
+    pub(crate) fn set(floor: Timestamp, moment: std::sync::Arc<std::sync::Mutex<Moment>>) -> Self {
+        Self { ratchet: Ratchet::new(floor), source: Source::Set(moment) }
     }
 
     /// What the operating system calls now.

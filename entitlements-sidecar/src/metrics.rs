@@ -202,7 +202,11 @@ mod tests {
         metrics.checked(Word::Stale);
         metrics.requested(Route::Check, 200);
         metrics.refused("rollback");
-        let now = Moment { at: Timestamp::from_micros(0), up: std::time::Duration::ZERO };
+        let now = Moment {
+            at: Timestamp::from_micros(0),
+            wall: Timestamp::from_micros(0),
+            up: std::time::Duration::ZERO,
+        };
         let text = metrics.to_text(42, &Standing::cold(10), now);
         for line in [
             "entitlements_sidecar_revision 42",

@@ -103,6 +103,12 @@ impl Serving {
         self.pulse();
     }
 
+    /// When something is to be served that is here already.
+    pub(crate) fn armed_for(&self) -> Option<Timestamp> {
+        let armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        armed.as_ref().map(|(at, _)| *at)
+    }
+
     /// Serves what is armed once its instant has come. Says how long it takes until then.
     pub(crate) fn switch_when_due(&self, now: Moment) -> Option<Duration> {
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -133,7 +133,7 @@ impl Sidecar {
                 .map_err(|error| StartError::Listen(path.display().to_string(), error))?;
             tasks.spawn(server.clone().accept(listener));
         }
-        tasks.spawn(sync::upkeep::switch(serving.clone(), stop.listen()));
+        tasks.spawn(sync.switch(stop.listen()));
         tasks.spawn(reporter.run(stop.listen()));
         if let Some(listener) = grpc {
             let (token, listening) = (config.local_token.clone(), stop.listen());

@@ -7,8 +7,10 @@ use entitlements_core::Timestamp;
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// What decisions go by.
+    /// What decisions go by: it never goes back.
     pub(crate) at: Timestamp,
+    /// What the operating system says. Somebody may set it, forward and back.
+    pub(crate) wall: Timestamp,
     /// How long the process has been up, by a clock that nobody can set.
     pub(crate) up: Duration,
 }
@@ -77,8 +79,11 @@ pub(crate) struct Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Word {
     epoch: u64,
+    /// When the latest of them was signed.
     issued_at: Timestamp,
-    received: Duration,
+    /// What the publisher's clock showed, at the least, when this process started: a word that comes
+    /// late, or comes again, says less than one before.
+    publisher_at_start: Timestamp,
     age_max: Option<Duration>,
 }
 
@@ -114,7 +119,7 @@ impl Standing {
         self.silence_max.map_or(self.fresh_for, |silence| silence.min(self.fresh_for))
     }
 
-    /// After a verified document. One that claims to come from the future counts from now.
+    /// After a verified document.
     pub(crate) fn heard(
         self,
         now: Moment,
@@ -123,12 +128,15 @@ impl Standing {
         age_max_s: Option<u32>,
         damaged: bool,
     ) -> Self {
-        let issued_at = match self.word {
-            Some(before) if before.epoch == epoch => issued_at.max(before.issued_at),
-            _ => issued_at,
+        let at_start = issued_at.minus(now.up);
+        let (issued_at, publisher_at_start) = match self.word {
+            Some(before) if before.epoch == epoch => {
+                (issued_at.max(before.issued_at), at_start.max(before.publisher_at_start))
+            }
+            _ => (issued_at, at_start),
         };
         let age_max = age_max_s.map(|seconds| Duration::from_secs(seconds.into()));
-        let word = Word { epoch, issued_at: issued_at.min(now.at), received: now.up, age_max };
+        let word = Word { epoch, issued_at, publisher_at_start, age_max };
         Self { word: Some(word), damaged, ..self }
     }
 
@@ -139,7 +147,8 @@ impl Standing {
     /// Since when nobody has confirmed it. Zero while there is none.
     pub(crate) fn age(&self, now: Moment) -> Duration {
         self.word.map_or(Duration::ZERO, |word| {
-            now.at.since(word.issued_at).max(now.up.saturating_sub(word.received))
+            let publisher = word.publisher_at_start.plus(now.up);
+            now.wall.since(word.issued_at).max(publisher.since(word.issued_at))
         })
     }
 
@@ -185,10 +194,8 @@ mod tests {
     const START: i64 = 1_800_000_000_000_000;
 
     fn at(wall_s: i64, up_s: u64) -> Moment {
-        Moment {
-            at: Timestamp::from_micros(START + wall_s * 1_000_000),
-            up: Duration::from_secs(up_s),
-        }
+        let wall = Timestamp::from_micros(START + wall_s * 1_000_000);
+        Moment { at: wall, wall, up: Duration::from_secs(up_s) }
     }
 
     #[test]
@@ -219,6 +226,33 @@ mod tests {
     fn a_document_from_the_future_counts_from_now() {
         let heard = Standing::cold(10).heard(at(0, 0), 1, at(9_000, 0).at, Some(300), false);
         assert_eq!(heard.age(at(40, 40)), Duration::from_secs(40));
+    }
+
+    #[test]
+    fn a_word_that_comes_again_does_not_make_it_young_whatever_the_clock_shows() {
+        // Its clock is an hour behind, so every word seems to come from the future.
+        let behind = |second: i64| at(second - 3_600, u64::try_from(second).unwrap());
+        let first = Standing::cold(10).heard(behind(0), 1, at(0, 0).at, Some(300), false);
+        assert_eq!(first.state(behind(20)), State::Fresh);
+        let again = first.heard(behind(60), 1, at(0, 0).at, Some(300), false);
+        assert_eq!(
+            (again.age(behind(60)), again.state(behind(60))),
+            (Duration::from_secs(60), State::Stale)
+        );
+        let later = again.heard(behind(61), 1, at(55, 0).at, Some(300), false);
+        assert_eq!(later.age(behind(61)), Duration::from_secs(6), "it was under way for a while");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_leaves_nothing_behind() {
+        let heard = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
+        assert_eq!(heard.state(at(3_600, 1)), State::Expired);
+        let mended = Moment { at: at(3_600, 0).at, ..at(2, 2) };
+        assert_eq!(
+            heard.state(mended),
+            State::Fresh,
+            "decisions go by the later time all the same"
+        );
     }
 
     #[test]
@@ -253,7 +287,7 @@ mod tests {
         let whole = Standing::cold(10).heard(at(0, 0), 1, at(0, 0).at, Some(300), false);
         let wait = whole.next_state_in(at(0, 0)).unwrap();
         assert_eq!(wait, Duration::from_millis(30_001));
-        let then = Moment { at: at(0, 0).at.plus(wait), up: wait };
+        let then = Moment { at: at(0, 0).at.plus(wait), wall: at(0, 0).at.plus(wait), up: wait };
         assert_eq!(whole.state(then), State::Stale);
         assert_eq!(whole.next_state_in(at(301, 301)), None, "nothing comes after expired");
     }

@@ -138,7 +138,11 @@ mod tests {
 
     #[test]
     fn an_event_is_what_the_protocol_asks_for() {
-        let now = Moment { at: Timestamp::from_micros(1_500_000), up: Duration::ZERO };
+        let now = Moment {
+            at: Timestamp::from_micros(1_500_000),
+            wall: Timestamp::from_micros(1_500_000),
+            up: Duration::ZERO,
+        };
         let text = event("\"abc\"", now);
         let text = std::str::from_utf8(&text).unwrap();
         let data = text

@@ -142,7 +142,7 @@ pub(crate) struct Gate {
     /// What was prepared, and on top of what.
     prepared: Option<(Basis, Snapshot)>,
     has_candidate: bool,
-    guards: Guards,
+    pub(super) guards: Guards,
 }
 
 impl Gate {
@@ -580,8 +580,8 @@ impl Mark {
 
 /// Lets a test take a guard away, to see that nothing else would have caught what it catches.
 #[derive(Debug)]
-struct Guards {
-    mark: bool,
+pub(super) struct Guards {
+    pub(super) mark: bool,
 }
 
 impl Default for Guards {

@@ -7,7 +7,9 @@ mod gate;
 mod machine;
 mod relay;
 mod report;
-pub(crate) mod upkeep;
+#[cfg(test)]
+mod simulation;
+mod upkeep;
 
 use std::{
     io,
@@ -157,6 +159,11 @@ impl Sync {
     /// to stop. Answers are right without it.
     pub(crate) fn upkeep(&self) -> Upkeep {
         Upkeep::new(self.serving.clone(), self.gate.clone())
+    }
+
+    /// Serves what is armed at its instant, until it is told to stop.
+    pub(crate) fn switch(&self, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
+        upkeep::switch(self.serving.clone(), self.gate.clone(), stop)
     }
 
     /// Hands on to sidecars below this one.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::SharedGate;
+use super::{SharedGate, gate::Gate};
 use crate::{serving::Serving, stop::Stop};
 
 /// Keeps tenants prepared for the present, and the floor of the clock on disk.
@@ -60,12 +60,15 @@ impl Upkeep {
 }
 
 /// Serves what is armed at its instant, by this host's clock.
-pub(crate) async fn switch(serving: Arc<Serving>, mut stop: Stop) {
+pub(super) async fn switch(serving: Arc<Serving>, gate: SharedGate, mut stop: Stop) {
     let mut pulses = serving.pulses();
     loop {
         pulses.mark_unchanged();
         // A clock may be set, so nobody sleeps for long.
-        let pause = serving.switch_when_due(serving.clock.now());
+        let pause = match serving.armed_for() {
+            Some(_) => switch_now(&serving, &mut gate.lock()),
+            None => None,
+        };
         let pause = pause.unwrap_or(REFRESH_LAST).min(SWITCH_LOOK);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -73,6 +76,18 @@ pub(crate) async fn switch(serving: Arc<Serving>, mut stop: Stop) {
             () = stop.told() => return,
         }
     }
+}
+
+/// Serves what is armed where its instant has come. Says how long it takes until then.
+pub(super) fn switch_now(serving: &Serving, gate: &mut Gate) -> Option<Duration> {
+    let now = serving.clock.now();
+    if serving.armed_for().is_some_and(|at| at <= now.at)
+        && let Err(error) = gate.write_floor(now.at)
+    {
+        // Others switch now, so this one does; should it die and its clock go back, it may go back.
+        tracing::warn!("the time of a switch cannot be kept on disk: {error}");
+    }
+    serving.switch_when_due(now)
 }
 
 const FLOOR_EVERY: Duration = Duration::from_secs(60);

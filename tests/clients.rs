@@ -19,8 +19,10 @@ use entitlements_core::document::Document;
 use entitlements_sidecar::Sidecar;
 use tokio::runtime::Runtime;
 
+#[cfg(test)]
 #[path = "../entitlements-admin/tests/support/postgres.rs"]
 mod postgres;
+#[cfg(test)]
 #[path = "support/unleash.rs"]
 mod unleash;
 

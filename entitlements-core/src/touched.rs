@@ -56,7 +56,8 @@ impl TenantView<'_> {
     }
 }
 
-#[cfg(all(test, feature = "document"))]
+#[cfg(feature = "document")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Catalog, Revision, Tenant, TenantKey, document::Document};

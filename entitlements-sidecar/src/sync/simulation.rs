@@ -396,7 +396,7 @@ impl Story {
         format!("seed {}, {:?}, sidecar {place}: {what}\n    {events}", self.seed, self.now)
     }
 
-    fn note(&mut self, place: usize, what: String) {
+    fn note(&mut self, place: usize, what: &str) {
         let events = &mut self.events[place];
         if events.len() == 12 {
             events.pop_front();
@@ -488,7 +488,7 @@ impl Story {
         if sidecar.process.is_none() && sidecar.down_until <= now {
             sidecar.start(now, self.sabotage);
             let (off, broken) = (sidecar.clock_off_s, sidecar.disk_broken_until > now);
-            self.note(place, format!("started, clock off {off} s, disk broken: {broken}"));
+            self.note(place, &format!("started, clock off {off} s, disk broken: {broken}"));
         }
     }
 
@@ -541,7 +541,7 @@ impl Story {
         let (gate_reply, told) = (reply, told);
         let random = self.random.unit();
         process.machine.on_reply(up, gate_reply, random);
-        self.note(place_of, told);
+        self.note(place_of, &told);
     }
 
     /// What the network makes of an answer.

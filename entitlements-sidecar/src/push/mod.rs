@@ -254,7 +254,10 @@ impl Pusher {
                 let done = Done { changed: 0, detail: Some(what) };
                 sinks.receipt(&self.name, &job.world, now.at, "drifted", done);
             }
-            Outcome::Seen(Ok(_)) => _ = self.machine.on_checked(now.up, Checked::InStep),
+            Outcome::Seen(Ok(_)) => {
+                self.machine.on_checked(now.up, Checked::InStep);
+                sinks.trouble(&self.name, None);
+            }
             Outcome::Seen(Err(error)) => {
                 self.machine.on_checked(now.up, Checked::Failed);
                 sinks.trouble(&self.name, Some(error.to_string()));

@@ -16,6 +16,7 @@ mod pinning;
 mod program;
 #[cfg(test)]
 mod redis;
+mod redis_trouble;
 #[cfg(test)]
 mod reporting;
 #[cfg(test)]

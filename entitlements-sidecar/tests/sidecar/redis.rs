@@ -19,7 +19,11 @@ use crate::support::{
 };
 
 /// A sidecar that pushes to a Redis, and the file that says so.
-async fn pushing(document: &str, url: &str, more: &str) -> (Pair, tempfile::NamedTempFile) {
+pub(crate) async fn pushing(
+    document: &str,
+    url: &str,
+    more: &str,
+) -> (Pair, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("[sinks.cache]\nkind = \"redis\"\nurl = \"{url}\"\n{more}\n");
     std::fs::write(&file, text).unwrap();
@@ -29,7 +33,10 @@ async fn pushing(document: &str, url: &str, more: &str) -> (Pair, tempfile::Name
 }
 
 /// What a reader makes of the cache, by the rule that stands in `examples/redis-reader`.
-fn read(redis: &mut impl ConnectionLike, tenant: &str) -> Option<BTreeMap<String, String>> {
+pub(crate) fn read(
+    redis: &mut impl ConnectionLike,
+    tenant: &str,
+) -> Option<BTreeMap<String, String>> {
     for _ in 0..5 {
         let counts: Option<String> = redis.get("ent:default:s1:{g}:rev").unwrap();
         let key = format!("ent:default:s1:{{{tenant}}}");
@@ -48,12 +55,12 @@ fn read(redis: &mut impl ConnectionLike, tenant: &str) -> Option<BTreeMap<String
     None
 }
 
-fn amount(redis: &mut Connection, tenant: &str) -> Option<u64> {
+pub(crate) fn amount(redis: &mut Connection, tenant: &str) -> Option<u64> {
     let answer: Value = serde_json::from_str(read(redis, tenant)?.get("seats")?).unwrap();
     Some(answer["amount"].as_u64().unwrap_or(0))
 }
 
-async fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     let waited = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -196,7 +203,8 @@ async fn an_older_state_does_not_come_back() {
     let is_there = async {
         loop {
             let sinks = behind.web.get("/v1/sinks").await.json();
-            if sinks["sinks"][0]["applied"] == 1 {
+            if sinks["sinks"][0]["state"] == "refused" {
+                assert!(sinks["sinks"][0]["trouble"].to_string().contains("newer"), "{sinks}");
                 break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

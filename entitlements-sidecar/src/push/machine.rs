@@ -60,6 +60,9 @@ pub(crate) enum Health {
 }
 
 impl Health {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::InStep, Self::Behind, Self::Failing, Self::Refused, Self::Drifted];
+
     /// The stable word for it.
     pub(crate) const fn code(self) -> &'static str {
         match self {

@@ -16,6 +16,9 @@ mod pinning;
 mod program;
 #[cfg(test)]
 mod redis;
+#[cfg(test)]
+mod redis_readers;
+#[cfg(test)]
 mod redis_trouble;
 #[cfg(test)]
 mod reporting;

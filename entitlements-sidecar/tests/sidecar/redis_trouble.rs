@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 
 use entitlements_core::Revision;
 use redis::{Commands, Connection};
-use serde_json::Value;
 
 use crate::{
-    redis::{amount, pushing, read, until},
-    support::{CATALOG, PATIENCE, Pair, catalog_with_seats, redis_server::RedisServer},
+    redis::{amount, pushing, read, until, until_sink},
+    support::{CATALOG, PATIENCE, catalog_with_seats, redis_server::RedisServer},
 };
 
 const NO_CHECKS: &str = "check_every_s = 3600";
@@ -25,23 +24,6 @@ fn forbid_the_switch(redis: &mut Connection) {
 fn allow_all(redis: &mut Connection) {
     let rule = ["resetkeys", "~*"];
     let _: () = redis::cmd("ACL").arg("SETUSER").arg("default").arg(&rule).query(redis).unwrap();
-}
-
-async fn sink(pair: &Pair) -> Value {
-    pair.web.get("/v1/sinks").await.json()["sinks"][0].clone()
-}
-
-async fn until_sink(pair: &Pair, is_so: impl Fn(&Value) -> bool) -> Value {
-    let waited = async {
-        loop {
-            let sink = sink(pair).await;
-            if is_so(&sink) {
-                return sink;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waited).await.unwrap()
 }
 
 /// For each key of a tenant: for how many seconds it stays; -1 is for good.

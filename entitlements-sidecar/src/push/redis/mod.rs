@@ -44,6 +44,10 @@ const AT_ONCE: usize = 1_000;
 /// How long a version stays that no reader looks for any more, in seconds.
 const GRACE_S: u64 = 30;
 
+/// It names no version: the same trouble is the same sentence, so that it is told once.
+const NEWER: &str = "something newer counts there: this sidecar is behind, or the cache is another \
+                     control plane's; then give this sink another `prefix`";
+
 /// Caches in Redis.
 #[derive(Debug)]
 pub(crate) struct Redis {
@@ -175,10 +179,7 @@ impl Redis {
         counts: String,
     ) -> Result<Done, SinkError> {
         if !is_same_revision(&counts, version) {
-            return Err(SinkError::Refused(format!(
-                "version `{counts}` counts there, which is newer than `{version}`: where it is \
-                 another control plane's, give this sink another `prefix`"
-            )));
+            return Err(SinkError::Refused(NEWER.into()));
         }
         let later = counts.clone();
         self.survey(connection, job, counts, &later).await?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use entitlements_core::Revision;
 use redis::{Commands, Connection};
+use serde_json::Value;
 
 use crate::{
     redis::{amount, pushing, read, until, until_sink},
@@ -113,4 +114,43 @@ async fn a_switch_that_says_nonsense_is_repaired() {
     until(|| redis.get::<_, String>(SWITCH).unwrap() != "zzz").await;
     until_sink(&pair, |sink| sink["state"] == "in_step").await;
     assert_eq!(amount(&mut redis, "acme"), Some(15));
+}
+
+/// Two sidecars hear of revisions in any order, some of them of some only, and push at the same
+/// time. Whenever both call themselves in step, readers find what the last revision says.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_push_at_the_same_time_end_with_the_same() {
+    let Some(server) = RedisServer::start("redis: a race") else { return };
+    let (one, _one) = pushing(CATALOG, &server.url(), NO_CHECKS).await;
+    let (other, _other) = pushing(CATALOG, &server.url(), NO_CHECKS).await;
+    let mut redis = server.connect().unwrap();
+    let (mut state, mut counts) = (11_u64, [0; 3]);
+    for revision in 2..=60 {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let seats = [15, 20, 50][(state >> 33) as usize % 3];
+        let missed_by = (state >> 40) % 4;
+        let document = catalog_with_seats(seats);
+        if revision == 60 || missed_by != 0 {
+            one.upstream.publish(revision, &document);
+        }
+        if revision == 60 || missed_by != 1 {
+            other.upstream.publish(revision, &document);
+        }
+        if revision % 3 != 0 || missed_by < 2 {
+            continue;
+        }
+        for pair in [&one, &other] {
+            let is_there = |sink: &Value| sink["applied"] == revision && sink["state"] == "in_step";
+            until_sink(pair, is_there).await;
+        }
+        assert_eq!(amount(&mut redis, "acme"), Some(seats), "revision {revision}");
+        counts[(state >> 33) as usize % 3] += 1;
+    }
+    println!("{counts:?} times as expected, for each number of seats");
+    for pair in [&one, &other] {
+        let sink = until_sink(pair, |sink| sink["applied"] == 60).await;
+        assert_eq!(sink["outcomes"]["drifted"], 0, "{sink}");
+    }
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }

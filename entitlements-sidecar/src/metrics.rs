@@ -1,6 +1,6 @@
 //! What is counted, for Prometheus.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use entitlements_core::Reason;
 use prometheus_client::{
@@ -12,6 +12,7 @@ use prometheus_client::{
 use crate::{
     answer::Word,
     http::Route,
+    push::{Health, Known},
     standing::{Moment, Standing, State},
     sync::{FetchError, Refusal},
 };
@@ -35,6 +36,31 @@ pub(crate) struct Metrics {
     age: Gauge<f64, AtomicU64>,
     states: Vec<(State, Gauge)>,
     streams: Gauge,
+    sinks: Sinks,
+}
+
+/// What is shown of sinks. Their names are the operator's.
+#[derive(Debug)]
+struct Sinks {
+    states: OfSink<Gauge>,
+    revisions: OfSink<Gauge<u64, AtomicU64>>,
+    outcomes: OfSink<Counter>,
+}
+
+type OfSink<M> = Family<[(&'static str, String); 2], M>;
+
+impl Sinks {
+    fn new(registry: &mut Registry) -> Self {
+        let (states, revisions, outcomes) =
+            (OfSink::default(), OfSink::default(), OfSink::default());
+        let help = "1 for the present state of a sink, 0 for the others";
+        registry.register("sink_state", help, states.clone());
+        let help = "The revision that a sink should hold, and the one that it was seen to hold";
+        registry.register("sink_revision", help, revisions.clone());
+        let help = "What came of pushes to a sink and of looks at it";
+        registry.register("sink_outcomes", help, outcomes.clone());
+        Self { states, revisions, outcomes }
+    }
 }
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -86,6 +112,7 @@ impl Metrics {
         registry.register("state", "1 for the present state, 0 for the others", states.clone());
         let streams = Gauge::default();
         registry.register("event_streams", "Open event streams", streams.clone());
+        let sinks = Sinks::new(&mut registry);
         for cause in Refusal::CAUSES {
             drop(refusals.get_or_create(&[("cause", cause)]));
         }
@@ -120,6 +147,7 @@ impl Metrics {
             epoch,
             age,
             streams,
+            sinks,
         }
     }
 
@@ -159,6 +187,27 @@ impl Metrics {
     pub(crate) fn stream_opened(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())
+    }
+
+    /// Takes note of how all sinks are.
+    pub(crate) fn sinks(&self, all: &[Known]) {
+        for Known { status, outcomes, .. } in all {
+            let label = |key, value: &str| [("sink", status.name.clone()), (key, value.to_owned())];
+            for state in Health::ALL {
+                let is_present = status.state == state.code();
+                let gauge = self.sinks.states.get_or_create(&label("state", state.code())).clone();
+                gauge.set(i64::from(is_present));
+            }
+            for (which, revision) in [("desired", status.desired), ("applied", status.applied)] {
+                let gauge = self.sinks.revisions.get_or_create(&label("which", which)).clone();
+                gauge.set(revision.0);
+            }
+            for (outcome, count) in outcomes {
+                let counter = self.sinks.outcomes.get_or_create(&label("outcome", outcome)).clone();
+                // Two who ask at the same time must not count the same twice.
+                counter.inner().fetch_max(*count, Ordering::Relaxed);
+            }
+        }
     }
 
     /// As text, with the gauges as they are now.

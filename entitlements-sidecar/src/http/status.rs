@@ -45,7 +45,7 @@ pub(super) fn ready(serving: &Serving) -> Reply {
 pub(super) fn sinks(serving: &Serving) -> Reply {
     let mut out = b"{\"sinks\":".to_vec();
     // A `Vec` takes every byte, and these are plain data.
-    let _ = serde_json::to_writer(&mut out, &serving.sinks.statuses());
+    let _ = serde_json::to_writer(&mut out, &serving.sinks.known());
     out.extend_from_slice(b",\"receipts\":");
     let _ = serde_json::to_writer(&mut out, &serving.sinks.receipts());
     out.push(b'}');
@@ -56,6 +56,7 @@ pub(super) fn sinks(serving: &Serving) -> Reply {
 pub(super) fn metrics(serving: &Serving) -> Reply {
     let now = serving.clock.now();
     let revision = serving.revision().map_or(0, |revision| revision.0);
+    serving.metrics.sinks(&serving.sinks.known());
     let text = serving.metrics.to_text(revision, &serving.standing(), now);
     reply(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
 }

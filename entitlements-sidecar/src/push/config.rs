@@ -41,6 +41,11 @@ impl Kind {
         }
     }
 
+    /// Whether it can be asked what it holds.
+    pub(super) const fn is_read_back(&self) -> bool {
+        !matches!(self, Self::Webhook(_))
+    }
+
     /// For sinks of flags: how long their clients take to hear of something.
     pub(super) const fn settles_in(&self) -> Option<Duration> {
         match self {

@@ -60,6 +60,9 @@ pub(crate) enum Health {
 }
 
 impl Health {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::InStep, Self::Behind, Self::Failing, Self::Refused, Self::Drifted];
+
     /// The stable word for it.
     pub(crate) const fn code(self) -> &'static str {
         match self {
@@ -80,6 +83,8 @@ pub(crate) struct Machine {
     refused: Option<Want>,
     doing: Option<Todo>,
     is_drifted: bool,
+    /// Whether the last look at it got no answer.
+    is_unseen: bool,
     failures: u32,
     /// Before this nothing is pushed.
     pause_until: Duration,
@@ -96,6 +101,7 @@ impl Machine {
             refused: None,
             doing: None,
             is_drifted: false,
+            is_unseen: false,
             failures: 0,
             pause_until: Duration::ZERO,
             check_at: Duration::ZERO,
@@ -142,7 +148,7 @@ impl Machine {
         match pushed {
             Pushed::Applied => {
                 (self.applied, self.refused, self.is_drifted) = (Some(want), None, false);
-                (self.failures, self.pause_until) = (0, now);
+                (self.failures, self.pause_until, self.is_unseen) = (0, now, false);
                 self.check_at = now + self.check_every;
             }
             Pushed::Failed { after, progressed } => {
@@ -150,7 +156,9 @@ impl Machine {
                 self.failures = if progressed { 0 } else { self.failures };
                 let back_off =
                     back_off_max(self.failures).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
-                self.pause_until = now + after.unwrap_or(Duration::ZERO).max(back_off);
+                // Whoever asks for more than a day is asked again after one.
+                let after = after.unwrap_or(Duration::ZERO).min(AFTER_MAX);
+                self.pause_until = now + after.max(back_off);
                 self.failures = self.failures.saturating_add(1);
             }
             Pushed::Refused => self.refused = Some(want),
@@ -164,6 +172,7 @@ impl Machine {
         }
         self.check_at = now + self.check_every;
         self.is_drifted |= checked == Checked::Drifted;
+        self.is_unseen = checked == Checked::Failed;
         checked == Checked::Drifted
     }
 
@@ -180,9 +189,9 @@ impl Machine {
             Health::Drifted
         } else if self.desired.is_some() && self.refused == self.desired {
             Health::Refused
-        } else if self.failures > 0 {
+        } else if self.failures > 0 || self.is_unseen {
             Health::Failing
-        } else if self.applied == self.desired {
+        } else if self.desired.is_some() && self.applied == self.desired {
             Health::InStep
         } else {
             Health::Behind
@@ -192,6 +201,7 @@ impl Machine {
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
 const BACK_OFF_LAST: Duration = Duration::from_secs(60);
+const AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 fn back_off_max(failures: u32) -> Duration {
     BACK_OFF_FIRST.saturating_mul(1 << failures.min(16)).min(BACK_OFF_LAST)
@@ -266,6 +276,17 @@ mod tests {
     }
 
     #[test]
+    fn nobody_makes_it_wait_for_ever() {
+        let mut machine = Machine::new(EVERY);
+        assert_eq!(machine.health(), Health::Behind, "nothing is held before anything is wanted");
+        machine.desire(want(5, 0));
+        machine.next(s(0));
+        let after = Some(Duration::MAX);
+        machine.on_pushed(s(1), Pushed::Failed { after, progressed: false }, 0.0);
+        assert_eq!(machine.next_wake(), Some(s(1) + AFTER_MAX));
+    }
+
+    #[test]
     fn what_is_refused_waits_for_something_else() {
         let mut machine = Machine::new(EVERY);
         machine.desire(want(5, 0));
@@ -289,9 +310,12 @@ mod tests {
         assert_eq!(machine.next(s(60)), Some(Todo::Push(want(5, 0))));
         machine.on_pushed(s(61), Pushed::Applied, 0.0);
         assert_eq!(machine.health(), Health::InStep);
-        // No answer is no drift.
+        // No answer is no drift, and no good sign.
         machine.next(s(121));
         assert!(!machine.on_checked(s(121), Checked::Failed));
+        assert_eq!((machine.health(), machine.next_wake()), (Health::Failing, Some(s(181))));
+        machine.next(s(181));
+        assert!(!machine.on_checked(s(181), Checked::InStep));
         assert_eq!(machine.health(), Health::InStep);
     }
 

@@ -21,7 +21,8 @@ use self::machine::{Checked, Machine, Pushed, Todo, Want};
 use self::settle::Settling;
 pub(crate) use self::{
     config::{SinkConfig, read_sinks},
-    sinks::Sinks,
+    machine::Health,
+    sinks::{Known, Sinks},
 };
 use crate::{
     clock,
@@ -128,7 +129,7 @@ impl Pusher {
     ) -> Self {
         let name = config.name.clone();
         let flags = config.kind.settles_in().map(|after| (flags, Settling::new(after)));
-        serving.sinks.add(&name, config.kind.code());
+        serving.sinks.add(&name, config.kind.code(), config.kind.is_read_back());
         Self {
             name,
             sink: config.open(environment),
@@ -213,10 +214,11 @@ impl Pusher {
         match outcome {
             Outcome::Pushed(Ok(done)) => {
                 let done_before = done.changed == 0;
-                let was_drifted = self.machine.health() == machine::Health::Drifted;
+                let was_drifted = self.machine.health() == Health::Drifted;
                 self.machine.on_pushed(now.up, Pushed::Applied, 0.0);
+                let what = if was_drifted { "repaired" } else { "applied" };
+                sinks.count(&self.name, what);
                 if done.changed > 0 || was_drifted {
-                    let what = if was_drifted { "repaired" } else { "applied" };
                     sinks.receipt(&self.name, &job.world, now.at, what, done);
                 }
                 if let (Some((_, settling)), Some(kept)) = (&mut self.flags, &job.flags) {
@@ -227,6 +229,8 @@ impl Pusher {
             }
             Outcome::Pushed(Err(error)) => {
                 let why = error.to_string();
+                let is_refused = matches!(error, SinkError::Refused(_));
+                sinks.count(&self.name, if is_refused { "refused" } else { "failed" });
                 let pushed = match error {
                     SinkError::Retry { after, progressed, .. } => {
                         Pushed::Failed { after, progressed }
@@ -248,15 +252,20 @@ impl Pusher {
             }
             Outcome::Seen(Ok(Seen::Drifted(what))) => {
                 self.machine.on_checked(now.up, Checked::Drifted);
+                sinks.count(&self.name, "drifted");
                 // The repair is a later state of the same revision, so that it counts for newer.
                 (self.applied, self.current) = (None, None);
                 tracing::warn!(sink = self.name, "it holds something else: {what}");
                 let done = Done { changed: 0, detail: Some(what) };
                 sinks.receipt(&self.name, &job.world, now.at, "drifted", done);
             }
-            Outcome::Seen(Ok(_)) => _ = self.machine.on_checked(now.up, Checked::InStep),
+            Outcome::Seen(Ok(_)) => {
+                self.machine.on_checked(now.up, Checked::InStep);
+                sinks.trouble(&self.name, None);
+            }
             Outcome::Seen(Err(error)) => {
                 self.machine.on_checked(now.up, Checked::Failed);
+                sinks.count(&self.name, "failed");
                 sinks.trouble(&self.name, Some(error.to_string()));
             }
         }

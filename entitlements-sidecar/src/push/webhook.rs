@@ -141,7 +141,11 @@ impl Webhook {
                     self.is_off = true;
                     return Err(SinkError::Refused(OFF.into()));
                 }
-                Told::Failed(why, after) => trouble = Some((why, after)),
+                Told::Failed(why, after) => {
+                    // Whoever asks for the most time gets it.
+                    let so_far = trouble.and_then(|(_, after)| after);
+                    trouble = Some((why, after.max(so_far)));
+                }
             }
         }
         drop(told);
@@ -249,10 +253,19 @@ async fn send(config: &WebhookConfig, client: &HttpClient, event: Event) -> Told
         StatusCode::GONE => Told::Off,
         status => {
             let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+            let after = after.and_then(|text| retry_after(text.trim(), Clock::wall()));
             Told::Failed(format!("the receiver answered {status}"), after)
         }
     }
+}
+
+/// A number of seconds, or an instant as HTTP writes it.
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at: Timestamp = httpdate::parse_http_date(text).ok()?.into();
+    Some(at.since(now))
 }
 
 /// `v1,` and the HMAC-SHA256 over id, timestamp and body, in base64.
@@ -309,6 +322,23 @@ mod tests {
         };
         let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         assert_eq!(signature(&secret, &event, 1_614_265_330), expected);
+    }
+
+    #[test]
+    fn a_receiver_says_in_two_ways_when_to_come_again() {
+        let now = Timestamp::from_micros(784_111_777 * 1_000_000);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sat, 06 Nov 1993 08:49:37 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]

@@ -17,6 +17,10 @@ mod program;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]
+mod redis_readers;
+#[cfg(test)]
+mod redis_trouble;
+#[cfg(test)]
 mod reporting;
 #[cfg(test)]
 mod support;

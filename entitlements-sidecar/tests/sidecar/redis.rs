@@ -19,7 +19,11 @@ use crate::support::{
 };
 
 /// A sidecar that pushes to a Redis, and the file that says so.
-async fn pushing(document: &str, url: &str, more: &str) -> (Pair, tempfile::NamedTempFile) {
+pub(crate) async fn pushing(
+    document: &str,
+    url: &str,
+    more: &str,
+) -> (Pair, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("[sinks.cache]\nkind = \"redis\"\nurl = \"{url}\"\n{more}\n");
     std::fs::write(&file, text).unwrap();
@@ -28,8 +32,24 @@ async fn pushing(document: &str, url: &str, more: &str) -> (Pair, tempfile::Name
     (pair, file)
 }
 
+pub(crate) async fn until_sink(pair: &Pair, is_so: impl Fn(&Value) -> bool) -> Value {
+    let waited = async {
+        loop {
+            let sink = pair.web.get("/v1/sinks").await.json()["sinks"][0].clone();
+            if is_so(&sink) {
+                return sink;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.unwrap()
+}
+
 /// What a reader makes of the cache, by the rule that stands in `examples/redis-reader`.
-fn read(redis: &mut impl ConnectionLike, tenant: &str) -> Option<BTreeMap<String, String>> {
+pub(crate) fn read(
+    redis: &mut impl ConnectionLike,
+    tenant: &str,
+) -> Option<BTreeMap<String, String>> {
     for _ in 0..5 {
         let counts: Option<String> = redis.get("ent:default:s1:{g}:rev").unwrap();
         let key = format!("ent:default:s1:{{{tenant}}}");
@@ -48,12 +68,12 @@ fn read(redis: &mut impl ConnectionLike, tenant: &str) -> Option<BTreeMap<String
     None
 }
 
-fn amount(redis: &mut Connection, tenant: &str) -> Option<u64> {
+pub(crate) fn amount(redis: &mut Connection, tenant: &str) -> Option<u64> {
     let answer: Value = serde_json::from_str(read(redis, tenant)?.get("seats")?).unwrap();
     Some(answer["amount"].as_u64().unwrap_or(0))
 }
 
-async fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     let waited = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -87,11 +107,23 @@ async fn tenants_are_read_as_they_are_answered() {
     until(|| read(&mut redis, "tiny").is_none() && read(&mut redis, "other").is_some()).await;
     let ttl: i64 = redis.ttl("ent:default:s1:{tiny}:cur").unwrap();
     assert!((1..=30).contains(&ttl), "{ttl}");
-    assert_eq!(pair.web.get("/v1/sinks").await.json()["sinks"][0]["state"], "in_step");
+    let sink = until_sink(&pair, |sink| sink["applied"] == 2).await;
+    let shown = ["state", "is_read_back", "desired", "applied"].map(|name| sink[name].clone());
+    assert_eq!(serde_json::json!(shown), serde_json::json!(["in_step", true, 2, 2]), "{sink}");
+    assert!(sink["applied_at"].is_string() && sink["outcomes"]["applied"].as_u64() >= Some(2));
+    for line in [
+        "entitlements_sidecar_sink_state{sink=\"cache\",state=\"in_step\"} 1",
+        "entitlements_sidecar_sink_state{sink=\"cache\",state=\"failing\"} 0",
+        "entitlements_sidecar_sink_revision{sink=\"cache\",which=\"applied\"} 2",
+        "entitlements_sidecar_sink_outcomes_total{sink=\"cache\",outcome=\"refused\"} 0",
+    ] {
+        let metrics = pair.web.get("/metrics").await.text();
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
 }
 
 /// Two features that always have the same amount: a reader that sees two amounts saw a torn state.
-fn twins(amount: u64) -> String {
+pub(crate) fn twins(amount: u64) -> String {
     let features: String = (0..50)
         .map(|n| format!("f{n} = {{ kind = {{ limit = {{ unit = \"x\" }} }} }}\n"))
         .collect();
@@ -193,16 +225,8 @@ async fn an_older_state_does_not_come_back() {
     until(|| amount(&mut redis, "acme") == Some(50)).await;
     // Another sidecar starts with what was current long ago.
     let (behind, _two) = pushing(CATALOG, &server.url(), "").await;
-    let is_there = async {
-        loop {
-            let sinks = behind.web.get("/v1/sinks").await.json();
-            if sinks["sinks"][0]["applied"] == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, is_there).await.unwrap();
+    let sink = until_sink(&behind, |sink| sink["state"] == "refused").await;
+    assert!(sink["trouble"].to_string().contains("newer"), "{sink}");
     assert_eq!(amount(&mut redis, "acme"), Some(50));
 }
 

@@ -91,7 +91,7 @@ fn free_port() -> u16 {
 
 /// Says that a test was skipped, in the words that `cargo xtask test` looks for.
 #[expect(clippy::disallowed_methods, reason = "the environment says whether skipping is allowed")]
-fn skip(name: &str, why: &str) {
+pub(crate) fn skip(name: &str, why: &str) {
     let wanted = std::env::var("CI").is_ok_and(|ci| ci == "true")
         || std::env::var("ENTITLEMENTS_CLIENTS").is_ok_and(|clients| clients == "required");
     assert!(!wanted, "{name}: {why}");

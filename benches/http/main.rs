@@ -3,7 +3,7 @@
 //!
 //! Servers run on one core and are asked from the other, in turns, round after round. Processor time
 //! per request is the figure that noise touches least; a ratio is of one round, and what is printed
-//! is the median of the rounds.
+//! is the median of the rounds. `--quick` takes one round; a part of a row's name takes those alone.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
@@ -45,12 +45,14 @@ fn main() {
         return floor::serve();
     }
     let rounds = if arguments.iter().any(|argument| argument == "--quick") { 1 } else { 5 };
+    let only = arguments.iter().skip(1).find(|argument| !argument.starts_with("--"));
+    let only = only.map_or("", String::as_str).to_owned();
     server::pin_self(CLIENT_CORE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(measure(rounds));
+    runtime.block_on(measure(rounds, &only));
 }
 
-async fn measure(rounds: usize) {
+async fn measure(rounds: usize, only: &str) {
     let world = World::start().await;
     let first_answers = world.first_answers(9).await;
     let (mut servers, mut rows) = (Vec::new(), Vec::new());
@@ -67,21 +69,38 @@ async fn measure(rounds: usize) {
         let bytes = sidecar.answer_bytes(&requests[0]).await;
         let place = rows.len();
         let bare = vec![floor::request(bytes)];
-        rows.push(Row { name: "  bare hyper", server: 1, requests: bare, floor: place, rounds: Vec::new() });
+        rows.push(Row {
+            name: "  bare hyper",
+            server: 1,
+            requests: bare,
+            floor: place,
+            rounds: Vec::new(),
+        });
         rows.push(Row { name, server: 0, requests, floor: place, rounds: Vec::new() });
     }
     servers.extend([sidecar, floor]);
     for peer in peers::installed(&world) {
         peer.server.until_it_answers(&peer.requests[0]).await;
         let server = servers.len();
-        rows.push(Row { name: peer.name, server, requests: peer.requests, floor: 0, rounds: Vec::new() });
+        rows.push(Row {
+            name: peer.name,
+            server,
+            requests: peer.requests,
+            floor: 0,
+            rounds: Vec::new(),
+        });
         servers.push(peer.server);
     }
+    let is_asked = |row: &Row| row.name.contains(only);
+    let floors: Vec<usize> = rows.iter().filter(|row| is_asked(row)).map(|row| row.floor).collect();
     for connections in CONNECTIONS {
         println!("\n{connections} connections");
         rows.iter_mut().for_each(|row| row.rounds.clear());
         for _ in 0..rounds {
-            for row in &mut rows {
+            for (place, row) in rows.iter_mut().enumerate() {
+                if !row.name.contains(only) && !floors.contains(&place) {
+                    continue;
+                }
                 let load = Load { connections, lasts: Duration::from_millis(1_500) };
                 let round = load.on(&servers[row.server], &row.requests).await;
                 row.rounds.push(round);
@@ -89,18 +108,31 @@ async fn measure(rounds: usize) {
         }
         print(&rows);
     }
-    print_one_against_many(&rows);
-    println!("\nfirst right answer after the start, admin gone, each of {}: {}", first_answers.len(), {
-        let ms = first_answers.iter().map(|it| format!("{:.0}", it.as_secs_f64() * 1_000.0));
-        format!("{} ms", ms.collect::<Vec<_>>().join(", "))
-    });
-    println!("resident after all this, {} tenants: sidecar {} MB", world.tenants, servers[0].resident_mb());
+    if only.is_empty() {
+        print_one_against_many(&rows);
+    }
+    println!(
+        "\nfirst right answer after the start, admin gone, each of {}: {}",
+        first_answers.len(),
+        {
+            let ms = first_answers.iter().map(|it| format!("{:.0}", it.as_secs_f64() * 1_000.0));
+            format!("{} ms", ms.collect::<Vec<_>>().join(", "))
+        }
+    );
+    println!(
+        "resident after all this, {} tenants: sidecar {} MB",
+        world.tenants,
+        servers[0].resident_mb()
+    );
     world.stop().await;
 }
 
 fn print(rows: &[Row]) {
-    println!("{:<34}{:>10}{:>10}{:>8}{:>8}{:>10}{:>9}", "", "req/s", "of floor", "p50 us", "p99 us", "cpu us", "of floor");
-    for row in rows {
+    println!(
+        "{:<34}{:>10}{:>10}{:>8}{:>8}{:>10}{:>9}",
+        "", "req/s", "of floor", "p50 us", "p99 us", "cpu us", "of floor"
+    );
+    for row in rows.iter().filter(|row| !row.rounds.is_empty()) {
         let floor = &rows[row.floor].rounds;
         let ratio = |of: fn(&Round) -> f64| {
             median(row.rounds.iter().zip(floor).map(|(mine, floor)| of(mine) / of(floor)))

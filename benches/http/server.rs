@@ -100,7 +100,8 @@ pub(crate) fn on_core(core: &str, program: &Path) -> Command {
 
 pub(crate) fn pin_self(core: &str) {
     let me = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-a", "-cp", core, &me]).stdout(Stdio::null()).status();
+    let pinned =
+        Command::new("taskset").args(["-a", "-cp", core, &me]).stdout(Stdio::null()).status();
     if !pinned.is_ok_and(|status| status.success()) {
         println!("servers and clients share the cores: there is no `taskset`");
     }

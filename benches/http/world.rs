@@ -157,7 +157,8 @@ fn by_plan(features: &[FeatureKey], catalog: Catalog) -> BTreeMap<FeatureKey, Ve
     let pairs = tenants.iter().map(|(key, tenant)| (key, tenant));
     let snapshot = Snapshot::compile(Revision(1), Arc::new(catalog), pairs, now);
     let giving = |feature: &FeatureKey| {
-        let gives = |plan: &&PlanKey| snapshot.check(plan.as_str(), feature.as_str(), now).is_allowed();
+        let gives =
+            |plan: &&PlanKey| snapshot.check(plan.as_str(), feature.as_str(), now).is_allowed();
         plans.iter().filter(gives).cloned().collect()
     };
     features.iter().map(|feature| (feature.clone(), giving(feature))).collect()

@@ -6,7 +6,7 @@ use entitlements_core::{
     Catalog, Decision, FeatureKind, Limit, Reason, Revision, Source, Timestamp, Verdict, WhenStale,
 };
 
-use crate::standing::State;
+use crate::{json::Json, standing::State};
 
 /// One answer.
 #[derive(Debug, Clone, Copy)]
@@ -80,33 +80,30 @@ impl<'s> Answer<'s> {
 
     /// Writes the members of the JSON object that core's `DecisionText` describes, without its
     /// braces, from `allowed` on.
-    pub(crate) fn push_members(&self, out: &mut Vec<u8>, with_revision: bool) {
-        let (word, allowed) = match self.verdict {
-            Verdict::Denied => ("denied", false),
-            Verdict::Allowed => ("allowed", true),
-            Verdict::Limit(_) => ("limit", true),
-            Verdict::Level(_) => ("level", true),
-            Verdict::Config(_) => ("config", true),
-        };
-        push(out, format_args!("\"allowed\":{allowed},\"verdict\":\"{word}\""));
+    pub(crate) fn write_members(&self, json: &mut Json, with_revision: bool) {
+        json.raw(match self.verdict {
+            Verdict::Denied => "\"allowed\":false,\"verdict\":\"denied\"",
+            Verdict::Allowed => "\"allowed\":true,\"verdict\":\"allowed\"",
+            Verdict::Limit(_) => "\"allowed\":true,\"verdict\":\"limit\",\"amount\":",
+            Verdict::Level(_) => "\"allowed\":true,\"verdict\":\"level\",\"level\":\"",
+            Verdict::Config(_) => "\"allowed\":true,\"verdict\":\"config\",\"config\":",
+        });
         match self.verdict {
-            Verdict::Denied | Verdict::Allowed => {}
-            Verdict::Limit(Limit::AtMost(amount)) => {
-                push(out, format_args!(",\"amount\":{amount}"))
-            }
-            Verdict::Limit(Limit::Unlimited) => out.extend_from_slice(b",\"amount\":\"unlimited\""),
-            Verdict::Level(name) => push(out, format_args!(",\"level\":\"{name}\"")),
-            Verdict::Config(json) => push(out, format_args!(",\"config\":{json}")),
-        }
-        push(out, format_args!(",\"reason\":\"{}\"", self.reason.code()));
+            Verdict::Denied | Verdict::Allowed => &mut *json,
+            Verdict::Limit(Limit::AtMost(amount)) => json.number(amount),
+            Verdict::Limit(Limit::Unlimited) => json.raw("\"unlimited\""),
+            Verdict::Level(name) => json.raw(name).raw("\""),
+            Verdict::Config(text) => json.raw(text),
+        };
+        json.raw(",\"reason\":\"").raw(self.reason.code()).raw("\"");
         if let Some(source) = self.source {
-            push(out, format_args!(",\"source\":\"{source}\""));
+            json.raw(",\"source\":").source(source);
         }
         if with_revision {
-            push(out, format_args!(",\"revision\":{}", self.revision));
+            json.raw(",\"revision\":").number(self.revision.0);
         }
         if let Some(until) = self.valid_until {
-            push(out, format_args!(",\"valid_until\":\"{until}\""));
+            json.raw(",\"valid_until\":").instant(until);
         }
     }
 }
@@ -184,15 +181,12 @@ mod tests {
             for feature in ["sso", "vault", "seats", "sms", "support", "theme", "nothing"] {
                 let decision = snapshot.check(tenant, feature, Timestamp::from_micros(AT));
                 let ours = answer(&snapshot, tenant, feature, State::Fresh);
-                let mut bytes = Vec::new();
-                push(
-                    &mut bytes,
-                    format_args!("{{\"tenant\":\"{tenant}\",\"feature\":\"{feature}\","),
-                );
-                ours.push_members(&mut bytes, true);
-                bytes.push(b'}');
+                let mut json = Json::with_capacity(0);
+                json.raw("{\"tenant\":").string(tenant).raw(",\"feature\":").string(feature);
+                ours.write_members(json.raw(","), true);
+                json.raw("}");
                 let theirs = serde_json::to_value(DecisionText::from((tenant, feature, &decision)));
-                let ours: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                let ours: serde_json::Value = serde_json::from_slice(json.as_bytes()).unwrap();
                 assert_eq!(ours, theirs.unwrap());
             }
         }

@@ -26,6 +26,7 @@ mod denials;
 mod flags;
 mod grpc;
 mod http;
+mod json;
 mod metrics;
 mod push;
 mod serving;

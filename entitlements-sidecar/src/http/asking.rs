@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use entitlements_core::{Revision, Snapshot};
-use hyper::HeaderMap;
+use hyper::{HeaderMap, header::HeaderName};
 
 use super::reply::Problem;
 use crate::serving::Serving;
@@ -18,9 +18,9 @@ const WAIT_MS: u64 = 50;
 /// The longest that a request may wait, in milliseconds.
 const WAIT_MS_MAX: u64 = 1_000;
 
-const AT: &str = "entitlements-at";
-const AT_LEAST: &str = "entitlements-at-least";
-const WAIT: &str = "entitlements-wait-ms";
+static AT: HeaderName = HeaderName::from_static("entitlements-at");
+static AT_LEAST: HeaderName = HeaderName::from_static("entitlements-at-least");
+static WAIT: HeaderName = HeaderName::from_static("entitlements-wait-ms");
 
 /// A request, and what it is answered from.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ impl<'s> Asking<'s> {
     /// # Errors
     /// Where that is not held any more, or not there yet in the time that there is.
     pub(super) async fn of(serving: &'s Serving, headers: &HeaderMap) -> Result<Self, Problem> {
-        if let Some(least) = wanted(headers, AT_LEAST)? {
+        if let Some(least) = wanted(headers, &AT_LEAST)? {
             wait_for(serving, least, budget(headers)?).await?;
         }
-        let Some(exactly) = wanted(headers, AT)? else { return Ok(Self::now(serving)) };
+        let Some(exactly) = wanted(headers, &AT)? else { return Ok(Self::now(serving)) };
         if !has(serving, exactly) {
             wait_for(serving, exactly, budget(headers)?).await?;
         }
@@ -93,7 +93,7 @@ async fn wait_for(serving: &Serving, least: Wanted, budget: Duration) -> Result<
     }
 }
 
-fn wanted(headers: &HeaderMap, name: &str) -> Result<Option<Wanted>, Problem> {
+fn wanted(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Wanted>, Problem> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let parsed = value.to_str().ok().map(str::trim).and_then(|text| {
         let (epoch, revision) = match text.split_once('.') {
@@ -113,7 +113,7 @@ fn wanted(headers: &HeaderMap, name: &str) -> Result<Option<Wanted>, Problem> {
 }
 
 fn budget(headers: &HeaderMap) -> Result<Duration, Problem> {
-    let Some(value) = headers.get(WAIT) else { return Ok(Duration::from_millis(WAIT_MS)) };
+    let Some(value) = headers.get(&WAIT) else { return Ok(Duration::from_millis(WAIT_MS)) };
     let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     match parsed.filter(|ms| *ms <= WAIT_MS_MAX) {
         Some(ms) => Ok(Duration::from_millis(ms)),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use hyper::{
     HeaderMap, Uri,
-    header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN},
+    header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN},
 };
 
 use crate::config::Config;
@@ -106,10 +106,12 @@ impl Guard {
     }
 }
 
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// A browser says so where a page sends a request without naming its origin.
 fn sent_by_a_page(headers: &HeaderMap) -> bool {
     headers
-        .get("sec-fetch-site")
+        .get(&SEC_FETCH_SITE)
         .is_some_and(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"))
 }
 

@@ -11,12 +11,15 @@ use serde::Deserialize;
 
 use super::{
     asking::Asking,
-    native::Text,
+    native::{Text, from_utf8},
     reply::{Problem, Reply, etag, json, reply, tagged},
     unescape,
     view::View,
 };
-use crate::answer::{Answer, Word, push, push_string};
+use crate::{
+    answer::{Answer, Word, push, push_string},
+    json::Json,
+};
 
 /// `POST /ofrep/v1/evaluate/flags/{key}`
 pub(super) fn flag(asking: &Asking<'_>, key: &str, body: &[u8]) -> Reply {
@@ -31,14 +34,12 @@ pub(super) fn flag(asking: &Asking<'_>, key: &str, body: &[u8]) -> Reply {
         (Err(fault), Some(_)) => fault.reply(Some(&key)),
         (Ok(tenant), Some(feature)) => {
             let answer = view.counted(asking.serving, (&tenant.0, &key), view.now.at);
-            let mut out = Vec::with_capacity(320);
-            push_flag(&mut out, &key, &feature.kind, &answer);
-            push_metadata(&mut out, &answer, &view);
-            push(
-                &mut out,
-                format_args!(",\"revision\":{},\"ageMs\":{}}}}}", view.revision(), view.age_ms),
-            );
-            json(out)
+            let mut out = Json::with_capacity(384);
+            write_flag(&mut out, &key, &feature.kind, &answer);
+            write_metadata(&mut out, &answer, &view);
+            out.raw(",\"revision\":").number(view.revision());
+            out.raw(",\"ageMs\":").number(view.age_ms).raw("}}");
+            json(out.into_bytes())
         }
     };
     view.stamp(reply)
@@ -84,17 +85,17 @@ pub(super) fn tag(view: &View, tenant: &str) -> String {
 
 /// All flags of a tenant, without what changes from one moment to the next.
 fn evaluated(view: &View, tenant: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16 * 1_024);
+    let mut out = Json::with_capacity(16 * 1_024);
     view.each(tenant, view.now.at, |key, answer| {
         let Some(feature) = view.feature(key.as_str()) else { return };
         if !out.is_empty() {
-            out.push(b',');
+            out.raw(",");
         }
-        push_flag(&mut out, key.as_str(), &feature.kind, &answer);
-        push_metadata(&mut out, &answer, view);
-        out.extend_from_slice(b"}}");
+        write_flag(&mut out, key.as_str(), &feature.kind, &answer);
+        write_metadata(&mut out, &answer, view);
+        out.raw("}}");
     });
-    out
+    out.into_bytes()
 }
 
 /// The body, as far as it matters here. Everything else in the context is somebody else's.
@@ -161,7 +162,7 @@ fn tenant_of(body: &[u8]) -> Result<Text<'_>, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Fault::NoKey);
     }
-    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
+    let body: Body<'_> = from_utf8(body).map_err(|error: serde_json::Error| {
         let why = format!("the body is not understood: {error}");
         if error.is_data() { Fault::Context(why) } else { Fault::Parse(why) }
     })?;
@@ -172,26 +173,24 @@ fn tenant_of(body: &[u8]) -> Result<Text<'_>, Fault> {
 }
 
 /// A flag up to where its metadata would begin.
-fn push_flag(out: &mut Vec<u8>, key: &str, kind: &FeatureKind, answer: &Answer<'_>) {
-    push(out, format_args!("{{\"key\":\"{key}\",\"value\":"));
+fn write_flag(json: &mut Json, key: &str, kind: &FeatureKind, answer: &Answer<'_>) {
+    json.raw("{\"key\":\"").raw(key).raw("\",\"value\":");
     match answer.verdict {
-        Verdict::Allowed => out.extend_from_slice(b"true,\"variant\":\"on\""),
+        Verdict::Allowed => json.raw("true,\"variant\":\"on"),
         Verdict::Limit(Limit::AtMost(amount)) => {
-            push(out, format_args!("{amount},\"variant\":\"{amount}\""));
+            json.number(amount).raw(",\"variant\":\"").number(amount)
         }
-        Verdict::Limit(Limit::Unlimited) => {
-            push(out, format_args!("{AMOUNT_MAX},\"variant\":\"unlimited\""));
-        }
-        Verdict::Level(name) => push(out, format_args!("\"{name}\",\"variant\":\"{name}\"")),
-        Verdict::Config(value) => push(out, format_args!("{value},\"variant\":\"config\"")),
-        Verdict::Denied => out.extend_from_slice(match kind {
-            FeatureKind::Switch => b"false,\"variant\":\"off\"",
-            FeatureKind::Limit { .. } => b"0,\"variant\":\"0\"",
-            FeatureKind::Level { .. } => b"\"none\",\"variant\":\"none\"",
-            FeatureKind::Config { .. } => b"{},\"variant\":\"none\"",
+        Verdict::Limit(Limit::Unlimited) => json.number(AMOUNT_MAX).raw(",\"variant\":\"unlimited"),
+        Verdict::Level(name) => json.raw("\"").raw(name).raw("\",\"variant\":\"").raw(name),
+        Verdict::Config(value) => json.raw(value).raw(",\"variant\":\"config"),
+        Verdict::Denied => json.raw(match kind {
+            FeatureKind::Switch => "false,\"variant\":\"off",
+            FeatureKind::Limit { .. } => "0,\"variant\":\"0",
+            FeatureKind::Level { .. } => "\"none\",\"variant\":\"none",
+            FeatureKind::Config { .. } => "{},\"variant\":\"none",
         }),
-    }
-    push(out, format_args!(",\"reason\":\"{}\"", protocol_reason(answer.reason)));
+    };
+    json.raw("\",\"reason\":\"").raw(protocol_reason(answer.reason)).raw("\"");
 }
 
 /// What is evaluated for a tenant is a match of its context. What holds for whoever is not known
@@ -204,23 +203,17 @@ const fn protocol_reason(word: Word) -> &'static str {
 }
 
 /// The metadata without what changes from one moment to the next, and without its closing brace.
-fn push_metadata(out: &mut Vec<u8>, answer: &Answer<'_>, view: &View) {
-    push(
-        out,
-        format_args!(
-            ",\"metadata\":{{\"reason_code\":\"{}\",\"stale\":{}",
-            answer.reason.code(),
-            view.state.is_stale()
-        ),
-    );
+fn write_metadata(json: &mut Json, answer: &Answer<'_>, view: &View) {
+    json.raw(",\"metadata\":{\"reason_code\":\"").raw(answer.reason.code());
+    json.raw(if view.state.is_stale() { "\",\"stale\":true" } else { "\",\"stale\":false" });
     if let Some(source) = answer.source {
-        push(out, format_args!(",\"source\":\"{source}\""));
+        json.raw(",\"source\":").source(source);
     }
     if let Some(until) = answer.valid_until {
-        push(out, format_args!(",\"validUntil\":\"{until}\""));
+        json.raw(",\"validUntil\":").instant(until);
     }
     if answer.verdict == Verdict::Limit(Limit::Unlimited) {
-        out.extend_from_slice(b",\"unlimited\":true");
+        json.raw(",\"unlimited\":true");
     }
 }
 

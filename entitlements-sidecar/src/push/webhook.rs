@@ -27,7 +27,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::{Doing, Done, Job, Seen, Sink, SinkError, World};
-use crate::{State, answer::Answer, clock::Clock};
+use crate::{State, answer::Answer, clock::Clock, json::Json};
 
 /// How many events are on their way at one time.
 const UNDER_WAY: usize = 16;
@@ -299,10 +299,10 @@ fn answers(world: &World, tenant: &str) -> BTreeMap<String, Value> {
         let answer = Answer::new(&decision, catalog, feature.as_str(), State::Fresh);
         // When it changes next is no part of what it is.
         let answer = Answer { valid_until: None::<Timestamp>, ..answer };
-        let mut text = vec![b'{'];
-        answer.push_members(&mut text, false);
-        text.push(b'}');
-        let value = serde_json::from_slice(&text).unwrap_or(Value::Null);
+        let mut json = Json::with_capacity(256);
+        answer.write_members(json.raw("{"), false);
+        json.raw("}");
+        let value = serde_json::from_slice(json.as_bytes()).unwrap_or(Value::Null);
         (feature.to_string(), value)
     };
     view.decisions(world.at).map(answer).collect()

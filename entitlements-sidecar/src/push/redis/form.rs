@@ -5,6 +5,7 @@ use entitlements_core::{Snapshot, Timestamp};
 use crate::{
     State,
     answer::{Answer, push},
+    json::Json,
     push::World,
 };
 
@@ -95,10 +96,10 @@ impl Entry {
         for (feature, decision) in view.decisions(at) {
             let catalog = snapshot.catalog();
             let answer = Answer::new(&decision, catalog, feature.as_str(), State::Fresh);
-            let mut value = vec![b'{'];
-            answer.push_members(&mut value, false);
-            value.push(b'}');
-            fields.push((feature.to_string(), value));
+            let mut json = Json::with_capacity(256);
+            answer.write_members(json.raw("{"), false);
+            json.raw("}");
+            fields.push((feature.to_string(), json.into_bytes()));
         }
         let mut until = Vec::new();
         if let Some(edge) = view.next_change(at) {

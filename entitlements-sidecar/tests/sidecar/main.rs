@@ -23,6 +23,8 @@ mod redis_trouble;
 #[cfg(test)]
 mod reporting;
 #[cfg(test)]
+mod staleness;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod time;

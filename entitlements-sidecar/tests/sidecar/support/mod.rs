@@ -91,8 +91,18 @@ impl Pair {
 
     pub(crate) async fn ready_with(document: &str, change: impl FnOnce(&mut Config)) -> Self {
         let upstream = Upstream::start(1, document).await;
+        let url = upstream.url();
+        Self::ready_between(upstream, &url, change).await
+    }
+
+    /// Reaches its admin by way of another address.
+    pub(crate) async fn ready_between(
+        upstream: Upstream,
+        admin: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = config(folder.path(), &upstream.url());
+        let mut config = config(folder.path(), admin);
         change(&mut config);
         let sidecar = Sidecar::start(config).await.unwrap();
         sidecar.wait_ready(PATIENCE).await.unwrap();

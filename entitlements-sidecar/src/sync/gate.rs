@@ -173,11 +173,14 @@ impl Gate {
 
     /// Takes the publishers' keys; keeps them if they are others than before.
     pub(crate) fn keys(&mut self, envelope: &[u8]) -> Result<(), Refusal> {
-        self.trust.accept_keys(envelope)?;
+        let mut trust = self.trust.clone();
+        trust.accept_keys(envelope)?;
         if self.keys != envelope {
+            // Keys that the next start would not know must not let in what it could not read then.
             self.disk.write_keys(envelope)?;
             self.keys = envelope.to_vec();
         }
+        self.trust = trust;
         Ok(())
     }
 
@@ -213,11 +216,27 @@ impl Gate {
         found.sort_by_key(|lying| (lying.basis().epoch, lying.basis().revision));
         while let Some(lying) = found.pop() {
             match self.serve(&lying, now, &mut booted) {
-                Ok(()) => return booted,
+                Ok(()) => {
+                    self.keep_up(now);
+                    return booted;
+                }
                 Err(refusal) => booted.refusals.push(refusal),
             }
         }
         booted
+    }
+
+    /// From here on nothing older than what was found is taken, even where a crash kept the mark from
+    /// rising; and what was due by now stays due, whatever becomes of the clock.
+    fn keep_up(&mut self, now: Timestamp) {
+        let Some(Newest { basis, slot, .. }) = &self.newest else { return };
+        self.mark = match self.mark.admits(basis) {
+            Ok(()) => self.mark.raised(basis, *slot, now),
+            Err(_) => self.mark.at_floor(now),
+        };
+        if let Err(error) = self.disk.write_mark(&self.mark) {
+            tracing::warn!("the mark cannot be kept on disk: {error}");
+        }
     }
 
     /// A bundle as it lies in a slot, as far as it is genuine, and what is wrong with the rest.

@@ -43,7 +43,8 @@ pub(crate) struct Machine {
     wants_all: bool,
     keys_at: Option<Duration>,
     in_touch: bool,
-    failures: u32,
+    /// Since when nothing was heard that could be used.
+    lost_at: Option<Duration>,
     asked_at: Duration,
     wake_at: Duration,
 }
@@ -58,7 +59,7 @@ impl Machine {
             wants_all: false,
             keys_at: None,
             in_touch: false,
-            failures: 0,
+            lost_at: None,
             asked_at: Duration::ZERO,
             wake_at: Duration::ZERO,
         }
@@ -132,7 +133,7 @@ impl Machine {
     }
 
     fn heard(&mut self, now: Duration, nothing_new: bool) {
-        self.failures = 0;
+        self.lost_at = None;
         self.in_touch = true;
         // An admin that does not hold the question must not be asked in a tight circle.
         let earliest = if nothing_new { self.asked_at + GAP_MIN } else { now };
@@ -141,8 +142,9 @@ impl Machine {
 
     fn back_off(&mut self, now: Duration, random: f64) {
         self.in_touch = false;
-        self.wake_at = now + back_off_max(self.failures).mul_f64(random.clamp(0.0, 1.0));
-        self.failures = self.failures.saturating_add(1);
+        let lost_for = now.saturating_sub(*self.lost_at.get_or_insert(now));
+        let longest = lost_for.clamp(BACK_OFF_FIRST, BACK_OFF_LAST);
+        self.wake_at = now + longest.mul_f64(random.clamp(0.0, 1.0));
     }
 }
 
@@ -150,12 +152,10 @@ impl Machine {
 const KEYS_EVERY: Duration = Duration::from_secs(300);
 /// Between two questions that brought nothing new.
 const GAP_MIN: Duration = Duration::from_millis(250);
+/// Nobody waits longer than the admin has been away, so that all are back soon after it is; and no
+/// less than the first, nor more than the last of these at the most.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
 const BACK_OFF_LAST: Duration = Duration::from_secs(30);
-
-fn back_off_max(failures: u32) -> Duration {
-    BACK_OFF_FIRST.saturating_mul(1 << failures.min(16)).min(BACK_OFF_LAST)
-}
 
 #[cfg(test)]
 mod tests {
@@ -194,7 +194,7 @@ mod tests {
             (16, confirmed(), 16_000, changes(Some(8), 10)),
             (17, Reply::Refused, 17_250, Ask::Keys),
             (18, Reply::Keys, 18_000, changes(Some(8), 0)),
-            (19, Reply::Refused, 19_500, Ask::Keys),
+            (19, Reply::Refused, 20_000, Ask::Keys),
             (20, Reply::Keys, 20_000, changes(Some(8), 0)),
             (21, confirmed(), 21_000, changes(Some(8), 10)),
         ];
@@ -218,19 +218,20 @@ mod tests {
     }
 
     #[test]
-    fn the_back_off_grows_to_thirty_seconds_and_falls_back_to_half() {
+    fn nobody_waits_longer_than_the_admin_was_away() {
         let mut machine = Machine::new(10, None);
         let mut longest = Vec::new();
-        for _ in 0..9 {
-            machine.on_reply(s(0), Reply::Failed, 1.0);
-            longest.push(machine.next_wake().as_millis());
+        for second in [10, 10, 11, 13, 20, 39, 40, 41, 600] {
+            machine.on_reply(s(second), Reply::Failed, 1.0);
+            longest.push((machine.next_wake() - s(second)).as_millis());
         }
-        assert_eq!(longest, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
-        machine.on_reply(s(0), Reply::Failed, 0.0);
-        assert_eq!(machine.next_wake(), s(0), "full jitter goes down to nothing");
-        machine.on_reply(s(0), confirmed(), 0.0);
-        machine.on_reply(s(0), Reply::Failed, 1.0);
-        assert_eq!(machine.next_wake().as_millis(), 500);
+        let expected = [500, 500, 1_000, 3_000, 10_000, 29_000, 30_000, 30_000, 30_000];
+        assert_eq!(longest, expected);
+        machine.on_reply(s(601), Reply::Failed, 0.0);
+        assert_eq!(machine.next_wake(), s(601), "full jitter goes down to nothing");
+        machine.on_reply(s(601), confirmed(), 0.0);
+        machine.on_reply(s(602), Reply::Failed, 1.0);
+        assert_eq!(machine.next_wake(), s(602) + BACK_OFF_FIRST);
     }
 
     #[test]

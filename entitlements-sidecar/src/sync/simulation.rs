@@ -139,6 +139,8 @@ struct Admin {
     /// Everything that was ever published, and when something newer came to count.
     published: Vec<(Basis, Option<Duration>)>,
     activate_at: Option<Duration>,
+    /// What the last barrier published.
+    switches_to: Revision,
     candidate: Option<(String, Snapshot)>,
     candidates: u64,
 }
@@ -170,6 +172,7 @@ impl Admin {
             keys_version: 1,
             published: Vec::new(),
             activate_at: None,
+            switches_to: Revision(0),
             candidate: None,
             candidates: 0,
         };
@@ -451,6 +454,7 @@ impl Story {
             let revision = Revision(self.admin.world.revision().0 + 1);
             let next = next.with_tenants(revision, [], instant(STEP));
             self.admin.activate_at = Some(at);
+            self.admin.switches_to = revision;
             self.admin.publish(next, at);
             self.admin.candidate = None;
         } else if self.is_mending || self.random.once_in(100) {
@@ -621,10 +625,17 @@ impl Story {
                 return Err(self.wrong(place, "it calls itself fresh and has not heard for long"));
             }
             // On the old side of a switch nobody is fresh, but for those whose clock is off.
-            let switch = self.admin.activate_at.filter(|at| Some(*at) == until);
+            // What follows the switch and counts from the same instant on is heard of when it is.
+            let is_old = revision < self.admin.switches_to;
+            let switch = self.admin.activate_at.filter(|at| is_old && Some(*at) == until);
             let is_right = self.sidecars[place].clock_off_s == 0;
             if is_right && switch.is_some_and(|at| now > at + STEP) {
-                return Err(self.wrong(place, "it calls itself fresh on the old side of a switch"));
+                let armed = serving.armed_for();
+                let what = format!(
+                    "it calls itself fresh at {served:?} on the old side of a switch at {switch:?}, \
+                     armed for {armed:?}"
+                );
+                return Err(self.wrong(place, &what));
             }
         }
         self.sidecars[place].highest = Some(served);

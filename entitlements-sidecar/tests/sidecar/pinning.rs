@@ -61,7 +61,7 @@ async fn a_question_that_was_put_off_is_asked_at_once() {
     let pair = Pair::ready(CATALOG).await;
     // The admin fails, so that the next question is put off further and further.
     pair.upstream.change(|world| world.failing = true);
-    pair.counted("entitlements_sidecar_sync_errors_total{cause=\"status\"}", 4).await;
+    pair.counted("entitlements_sidecar_sync_errors_total{cause=\"status\"}", 7).await;
     pair.upstream.change(|world| {
         world.failing = false;
         world.holds(2, &catalog_with_seats(20));

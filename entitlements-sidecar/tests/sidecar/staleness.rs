@@ -96,11 +96,8 @@ async fn a_connection_that_is_half_open_is_no_sign_of_life() {
     world.max_age_s = Some(1);
     let upstream = Upstream::start_as(world).await;
     let (freeze, frozen) = watch::channel(false);
-    let between = half_open(upstream.url(), frozen).await;
-    let pair = Pair::ready_between(upstream, &format!("http://{between}"), |config| {
-        config.poll_wait_s = 1;
-    });
-    let pair = pair.await;
+    let between = format!("http://{}", half_open(upstream.url(), frozen).await);
+    let pair = Pair::ready_between(upstream, &between, |config| config.poll_wait_s = 1).await;
     freeze.send_replace(true);
     says_that_it_expired(&pair).await;
     pair.upstream.change(|world| world.max_age_s = Some(300));

@@ -892,6 +892,61 @@ mod tests {
     }
 
     #[test]
+    fn what_a_restart_found_above_the_mark_is_not_gone_back_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = gate(&folder);
+        let mark = folder.path().join("mark");
+        let low = std::fs::read(&mark).unwrap();
+        let (five, six) = (world(5, 15), world(6, 20));
+        before.take(&bundle([&*delta(&five, &six)]), AT).unwrap();
+        drop(before);
+        // As after a crash between the change and the mark.
+        std::fs::write(&mark, low).unwrap();
+        let mut after = again(&folder);
+        assert_eq!(seats(&after.boot(AT).served.unwrap().snapshot), "20");
+        assert_eq!(cause(after.take(&sealed(2, 5, 15), AT)), "rollback");
+        drop(after);
+        assert_eq!(cause(again(&folder).take(&sealed(2, 5, 15), AT)), "untrusted", "no keys yet");
+        let mut later = again(&folder);
+        later.boot(AT);
+        assert_eq!(cause(later.take(&sealed(2, 5, 15), AT)), "rollback");
+    }
+
+    #[test]
+    fn keys_that_the_disk_does_not_take_let_nothing_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gate = gate(&folder);
+        std::fs::create_dir(folder.path().join("keys.tmp")).unwrap();
+        let keys = seal_keys(&key(1), "default", 2, &[key(3).public()], AT);
+        assert_eq!(gate.keys(&keys).unwrap_err().cause(), "disk");
+        assert_eq!(cause(gate.take(&sealed(3, 6, 20), AT)), "untrusted");
+        std::fs::remove_dir(folder.path().join("keys.tmp")).unwrap();
+        gate.keys(&keys).unwrap();
+        gate.take(&sealed(3, 6, 20), AT).unwrap();
+        drop(gate);
+        assert_eq!(seats(&again(&folder).boot(AT).served.unwrap().snapshot), "20");
+    }
+
+    #[test]
+    fn a_switch_that_a_restart_made_is_kept_though_the_clock_goes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = gate(&folder);
+        let (five, six) = (world(5, 15), world(6, 20));
+        let soon = AT.plus(std::time::Duration::from_secs(2));
+        let header = Header { activate_at: Some(soon), ..header(6) };
+        let change = change(&five, &six).encode();
+        let armed = seal_delta(&key(2), &header, &basis(&five), &six.content_hash(), &change);
+        before.take(&bundle([&*armed]), AT).unwrap();
+        drop(before);
+        let served = again(&folder).boot(soon).served.unwrap();
+        assert_eq!(seats(&served.snapshot), "20");
+        // The clock goes back, but not behind what the mark remembers.
+        let mut back = again(&folder);
+        let now = back.mark.floor();
+        assert_eq!(seats(&back.boot(now).served.unwrap().snapshot), "20");
+    }
+
+    #[test]
     fn a_heartbeat_counts_only_for_the_newest_content() {
         let folder = tempfile::tempdir().unwrap();
         let mut gate = gate(&folder);

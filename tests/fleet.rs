@@ -14,7 +14,9 @@ use entitlements_admin::{
     workflow::{barrier::Stage, publication::Act, settings::ApprovalSetting},
 };
 use entitlements_core::{Revision, Timestamp, document::Document};
+use entitlements_outbound::{ClientConfig, HttpClient};
 use entitlements_sidecar::{Config, Running, Sidecar, State};
+use hyper::Request;
 use serde_json::json;
 
 const CATALOG: &str = r#"
@@ -281,4 +283,113 @@ async fn a_relay_hands_on_what_it_cannot_forge() {
     late.wait_revision(sidecar.entitlements().pin().revision(), PATIENCE).await.unwrap();
     assert_eq!(seats(&late), "20");
     assert!(Path::new(&folder.path().join("late/snapshot.a")).exists());
+}
+
+/// Stops the admin, does something to its folder, and starts it again where it was.
+async fn meanwhile(world: World, change: impl FnOnce(&entitlements_admin::Config)) -> World {
+    let World { folder, admin } = world;
+    let (listen, data) = (admin.addr(), folder.path().join("admin"));
+    admin.stop().await;
+    let config = entitlements_admin::Config { listen, data, ..Default::default() };
+    change(&config);
+    let admin = Admin::start(config).await.unwrap();
+    World { folder, admin }
+}
+
+async fn change_a_tenant(world: &World) -> Revision {
+    let key = "beta".parse().unwrap();
+    let put = Command::PutTenant { key, tenant: Box::default(), expected: Expected::Any };
+    world.execute(put).await.revision
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_follow_through_a_change_of_keys() {
+    let world = World::start().await;
+    let sidecar = world.sidecar("s0").await;
+    let world = meanwhile(world, |config| {
+        assert_eq!(Admin::rotate_signing_key(config).unwrap(), 2);
+    });
+    let world = world.await;
+    sidecar.wait_revision(change_a_tenant(&world).await, PATIENCE).await.unwrap();
+    let world = meanwhile(world, |config| {
+        assert_eq!(Admin::retire_signing_key(config).unwrap(), 3);
+        assert!(Admin::retire_signing_key(config).is_err(), "there is none left to retire");
+    });
+    let world = world.await;
+    is_fresh_at(&sidecar, change_a_tenant(&world).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_follow_an_admin_that_was_restored_from_an_older_backup() {
+    let world = World::start().await;
+    let sidecar = world.sidecar("s0").await;
+    let copy = world.folder.path().join("backup.db");
+    let database = world.folder.path().join("admin/entitlements.db");
+    entitlements_admin::store::back_up(&database, &copy).unwrap();
+    let draft = world.draft(99).await;
+    let (newest, _) = world.barrier(draft, 100, 30).await;
+    sidecar.wait_revision(newest, PATIENCE).await.unwrap();
+    assert_eq!(seats(&sidecar), "99");
+    let world = meanwhile(world, |_| {
+        assert_eq!(entitlements_admin::store::restore(&copy, &database, now()).unwrap(), 2);
+    });
+    let world = world.await;
+    assert!(world.admin.app().revision() < newest, "it is the older state");
+    let back = async {
+        while seats(&sidecar) != "15" || sidecar.state() != State::Fresh {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, back).await.unwrap();
+    // It goes on from there.
+    sidecar.wait_revision(change_a_tenant(&world).await, PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pushed_and_what_was_denied_is_known_to_the_admin() {
+    let world = World::start().await;
+    let sinks = world.folder.path().join("sinks.toml");
+    let flags = world.folder.path().join("flags.json");
+    let text = format!("[sinks.flags]\nkind = \"flagd-file\"\npath = \"{}\"\n", flags.display());
+    std::fs::write(&sinks, text).unwrap();
+    let url = format!("http://{}", world.admin.addr());
+    let config = Config { sinks: Some(sinks), ..world.config("pusher", &url) };
+    let sidecar = Sidecar::start(config).await.unwrap();
+    sidecar.wait_revision(world.admin.app().revision(), PATIENCE).await.unwrap();
+    let client = HttpClient::new(ClientConfig::default()).unwrap();
+    let question = json!({ "tenant": "nobody", "feature": "sso" }).to_string();
+    for _ in 0..3 {
+        let check = Request::post(format!("http://{}/v1/check", sidecar.addr()));
+        let answer = client.send(check.body(question.clone()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let actor = Actor::local("test");
+    let known = async {
+        loop {
+            let app = world.admin.app();
+            let rows = app.audit_lines(Revision(0), 100).await.unwrap();
+            let receipt = rows.iter().any(|row| {
+                row.entry.command == "note_receipts" && format!("{row:?}").contains("applied")
+            });
+            let denied = app.denials(&actor, Timestamp::MIN, String::new(), 10).await.unwrap();
+            let counted = denied.iter().any(|row| row.tenant == "nobody" && row.count == 3);
+            if receipt && counted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.unwrap();
+    // The sink is where the sidecar is.
+    let in_step = world.until(|fleet| {
+        let sinks = fleet.members.iter().flat_map(|member| &member.report.sinks);
+        sinks.into_iter().any(|sink| sink.state == "in_step")
+    });
+    in_step.await;
+    let sinks = client.send(
+        Request::get(format!("http://{}/v1/sinks", sidecar.addr())).body(String::new()).unwrap(),
+    );
+    let said: serde_json::Value = serde_json::from_slice(sinks.await.unwrap().body()).unwrap();
+    assert_eq!(said["sinks"][0]["state"], "in_step", "{said}");
+    assert!(flags.is_file());
 }

@@ -82,7 +82,9 @@ impl Serving {
 
     /// Takes a snapshot into service, at once or at the instant that its publisher named.
     pub(crate) fn activate(&self, admitted: Admitted, now: Moment) {
-        self.change(|standing| standing.preparing(None));
+        if !admitted.known {
+            self.change(|standing| standing.preparing(None));
+        }
         let due = admitted.due_after(now.at);
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         *armed = None;

@@ -365,11 +365,15 @@ impl Gate {
             None if known => {}
             None => self.keep_deltas(deltas, envelopes, &next, now)?,
         }
-        self.drop_candidate();
+        // The same again, which anybody may have kept, does not say what became of a candidate.
+        if !known {
+            self.drop_candidate();
+        }
         if let Some(heartbeat) = heartbeat.filter(|heartbeat| heartbeat.basis() == basis) {
             header = Header { activate_at: header.activate_at, ..heartbeat.header };
         }
-        let admitted = Admitted { snapshot: next, header, basis, known, damaged: false };
+        let damaged = known && self.has_candidate;
+        let admitted = Admitted { snapshot: next, header, basis, known, damaged };
         Ok(News::Admitted(Box::new(admitted)))
     }
 
@@ -1004,6 +1008,19 @@ mod tests {
         gate.take(&bundle([&*beat]), AT).unwrap();
         drop(gate);
         assert!(!again(&folder).boot(AT).served.unwrap().damaged);
+    }
+
+    #[test]
+    fn the_same_snapshot_again_does_not_say_what_became_of_a_candidate() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gate = gate(&folder);
+        let (five, six) = (world(5, 15), world(6, 20));
+        gate.take(&candidate(&five, &six), AT).unwrap();
+        assert!(admitted(gate.take(&sealed(2, 5, 15), AT)).damaged);
+        drop(gate);
+        let mut gate = again(&folder);
+        assert!(gate.boot(AT).served.unwrap().damaged);
+        assert!(!admitted(gate.take(&sealed(2, 6, 20), AT)).damaged, "something later does");
     }
 
     #[test]

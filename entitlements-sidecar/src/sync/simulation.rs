@@ -492,6 +492,8 @@ impl Story {
         if sidecar.process.is_none() && sidecar.down_until <= now {
             sidecar.start(now, self.sabotage);
             let (off, broken) = (sidecar.clock_off_s, sidecar.disk_broken_until > now);
+            // A start may make a switch, too.
+            sidecar.may_go_back |= broken;
             self.note(place, &format!("started, clock off {off} s, disk broken: {broken}"));
         }
     }

@@ -1,7 +1,7 @@
 //! A change on its way: its bytes and its time from the publisher to a sidecar, from a write in the
 //! admin to an answer by it, and two hundred sidecars that come back at once.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot go on stops")]
 #![expect(unreachable_pub, reason = "modules shared with other benches")]
 
 use std::{

@@ -133,7 +133,7 @@ impl Connection {
 fn content_length(head: &[u8]) -> usize {
     let name = b"content-length: ";
     let at = head.windows(name.len()).position(|some| some.eq_ignore_ascii_case(name));
-    let digits = &head[at.expect("an answer says how long it is") + name.len()..];
+    let digits = &head[at.unwrap() + name.len()..];
     let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap();
     std::str::from_utf8(&digits[..end]).unwrap().parse().unwrap()
 }

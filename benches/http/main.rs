@@ -5,7 +5,7 @@
 //! per request is the figure that noise touches least; a ratio is of one round, and what is printed
 //! is the median of the rounds. `--quick` takes one round; a part of a row's name takes those alone.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot go on stops")]
 
 mod floor;
 mod load;

@@ -3,7 +3,10 @@
 //!
 //! `cerbos` is in the npm package `@cerbos/cerbos-linux-x64`, `unleash-edge` on crates.io.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use entitlements_core::{FeatureKey, PlanKey};
 use serde_json::json;
@@ -30,11 +33,12 @@ pub(crate) fn installed(world: &World) -> Vec<Peer> {
         }
         program
     };
-    let edge = found("unleash-edge").map(|program| edge(world, program));
-    let cerbos = found("cerbos").map(|program| cerbos(world, program));
+    let edge = found("unleash-edge").map(|program| edge(world, &program));
+    let cerbos = found("cerbos").map(|program| cerbos(world, &program));
     edge.into_iter().chain(cerbos).collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "what is installed is said in the environment")]
 fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
@@ -44,7 +48,7 @@ const EDGE_PORT: u16 = 17_403;
 const EDGE_TOKEN: &str = "*:development.secret-of-a-bench";
 
 /// Unleash Edge from a file: one flag a feature, on for the plans that give it.
-fn edge(world: &World, program: PathBuf) -> Peer {
+fn edge(world: &World, program: &Path) -> Peer {
     let flag = |(feature, plans): (&FeatureKey, &Vec<PlanKey>)| {
         let in_plan = json!([{ "contextName": "plan", "operator": "IN", "values": plans }]);
         let strategy = json!({ "name": "default", "parameters": {}, "constraints": in_plan });
@@ -56,7 +60,7 @@ fn edge(world: &World, program: PathBuf) -> Peer {
     let flags: Vec<_> = world.plans.iter().map(flag).collect();
     let file = world.folder("edge").join("features.json");
     fs::write(&file, json!({ "version": 2, "features": flags }).to_string()).unwrap();
-    let mut command = on_core(SERVER_CORE, &program);
+    let mut command = on_core(SERVER_CORE, program);
     command.args(["--port", &EDGE_PORT.to_string(), "--interface", "127.0.0.1", "--workers", "1"]);
     command.args(["offline", "--tokens", EDGE_TOKEN, "--bootstrap-file"]).arg(file);
     let server = Server::at(&mut command, EDGE_PORT);
@@ -78,7 +82,7 @@ const CERBOS_GRPC_PORT: u16 = 17_405;
 
 /// Cerbos from a folder: one resource policy a feature, which allows its use to the plans that give
 /// it.
-fn cerbos(world: &World, program: PathBuf) -> Peer {
+fn cerbos(world: &World, program: &Path) -> Peer {
     let folder = world.folder("cerbos");
     for (feature, plans) in &world.plans {
         let is_given = format!("P.attr.plan in {}", json!(plans));
@@ -90,7 +94,7 @@ fn cerbos(world: &World, program: PathBuf) -> Peer {
         let policy = json!({ "apiVersion": "api.cerbos.dev/v1", "resourcePolicy": resource });
         fs::write(folder.join(format!("{feature}.json")), policy.to_string()).unwrap();
     }
-    let mut command = on_core(SERVER_CORE, &program);
+    let mut command = on_core(SERVER_CORE, program);
     command.env("GOMAXPROCS", "1").env("CERBOS_NO_TELEMETRY", "1").arg("server");
     let disk = format!("storage.disk.directory={}", folder.display());
     let listen = format!("server.httpListenAddr=127.0.0.1:{CERBOS_PORT}");

@@ -29,6 +29,8 @@ mod http;
 mod json;
 mod metrics;
 mod push;
+#[cfg(test)]
+mod random;
 mod serving;
 mod sidecar;
 mod standing;

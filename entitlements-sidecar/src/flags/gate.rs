@@ -84,21 +84,7 @@ impl Gated {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{
-            NAMED_MAX,
-            tests::{AT, snapshot},
-        },
-        *,
-    };
-
-    fn set(seats: u64) -> FlagSet {
-        let text = format!(
-            "[features]\nseats = {{ kind = {{ limit = {{ unit = \"s\" }} }} }}\n[plans.p]\ngrants = \
-             {{ seats = {seats} }}\n[tenants.a]\nsubscriptions = [{{ plan = \"p\" }}]\n"
-        );
-        FlagSet::of(&snapshot(1, &text), AT, NAMED_MAX)
-    }
+    use super::{super::tests::set_with_seats as set, *};
 
     fn froms(gated: &Gated) -> Vec<u64> {
         gated.levels().map(|from| from.0).collect()

@@ -302,6 +302,7 @@ impl<'c> Grouped<'c> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::random::Random;
     use entitlements_core::{Catalog, Revision, document::Document};
 
     pub(crate) const AT: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -310,6 +311,15 @@ pub(crate) mod tests {
         let document = Document::parse("flags.toml", text).unwrap();
         let catalog = Catalog::new(document.catalog).unwrap();
         Snapshot::compile(Revision(revision), catalog.into(), &document.tenants, AT)
+    }
+
+    /// The flags of a plan with so many seats.
+    pub(crate) fn set_with_seats(seats: u64) -> FlagSet {
+        let text = format!(
+            "[features]\nseats = {{ kind = {{ limit = {{ unit = \"s\" }} }} }}\n[plans.p]\ngrants = \
+             {{ seats = {seats} }}\n[tenants.a]\nsubscriptions = [{{ plan = \"p\" }}]\n"
+        );
+        FlagSet::of(&snapshot(1, &text), AT, NAMED_MAX)
     }
 
     /// Clinics on three plans in four countries, some with overrides, add-ons and blocks.
@@ -334,18 +344,12 @@ pub(crate) mod tests {
             grants = { support = "gold", seats = "+5" }
             "#,
         );
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut draw = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut random = Random::new(seed);
         for tenant in 0..tenants {
             text += &format!("[tenants.t{tenant}]\n");
             let plans = ["free", "pro", "max"];
-            let plan = plans[draw(3) as usize];
-            text += &match draw(20) {
+            let plan = plans[random.below(3) as usize];
+            text += &match random.below(20) {
                 0 => String::new(),
                 1 => format!("subscriptions = [{{ plan = \"{plan}\" }}, {{ plan = \"free\" }}]\n"),
                 2 => format!(
@@ -354,10 +358,13 @@ pub(crate) mod tests {
                 ),
                 _ => format!("subscriptions = [{{ plan = \"{plan}\" }}]\n"),
             };
-            if draw(5) > 0 {
-                text += &format!("country = \"{}\"\n", ["ES", "IT", "FR", "DE"][draw(4) as usize]);
+            if random.below(5) > 0 {
+                text += &format!(
+                    "country = \"{}\"\n",
+                    ["ES", "IT", "FR", "DE"][random.below(4) as usize]
+                );
             }
-            match draw(25) {
+            match random.below(25) {
                 0 => text += "overrides = [{ feature = \"seats\", amount = 7 }]\n",
                 1 => text += "blocks = [{ owner = \"billing\" }]\n",
                 _ => {}

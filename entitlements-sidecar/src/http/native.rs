@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     answer::{Answer, Word},
-    json::Json,
+    json::{Json, read},
 };
 
 /// A question. `at` asks what the answer would be at another instant.
@@ -141,7 +141,7 @@ fn answered<'b, Q: Deserialize<'b>>(
         Ok(view) => view,
         Err(problem) => return problem.reply(),
     };
-    let reply = match from_utf8(body) {
+    let reply = match read(body) {
         Ok(question) => json(answer(&view, &question).into_bytes()),
         Err(error) => {
             let why = format!("the body is not understood: {error}; send one like {example}");
@@ -172,13 +172,4 @@ fn write_head(json: &mut Json, view: &View) {
 fn write_age(json: &mut Json, view: &View) {
     json.raw("\"age_ms\":").number(view.age_ms);
     json.raw(",\"state\":\"").raw(view.state.code()).raw("\"");
-}
-
-/// Reads JSON. The whole is looked at once for text that is none, which is faster than each string.
-pub(super) fn from_utf8<'b, T: Deserialize<'b>>(body: &'b [u8]) -> serde_json::Result<T> {
-    match std::str::from_utf8(body) {
-        Ok(text) => serde_json::from_str(text),
-        // It says where.
-        Err(_) => serde_json::from_slice(body),
-    }
 }

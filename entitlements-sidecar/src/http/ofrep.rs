@@ -11,14 +11,14 @@ use serde::Deserialize;
 
 use super::{
     asking::Asking,
-    native::{Text, from_utf8},
+    native::Text,
     reply::{Problem, Reply, etag, json, reply, tagged},
     unescape,
     view::View,
 };
 use crate::{
     answer::{Answer, Word, push, push_string},
-    json::Json,
+    json::{Json, read},
 };
 
 /// `POST /ofrep/v1/evaluate/flags/{key}`
@@ -162,7 +162,7 @@ fn tenant_of(body: &[u8]) -> Result<Text<'_>, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Fault::NoKey);
     }
-    let body: Body<'_> = from_utf8(body).map_err(|error: serde_json::Error| {
+    let body: Body<'_> = read(body).map_err(|error: serde_json::Error| {
         let why = format!("the body is not understood: {error}");
         if error.is_data() { Fault::Context(why) } else { Fault::Parse(why) }
     })?;

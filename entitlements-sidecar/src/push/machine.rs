@@ -210,6 +210,7 @@ fn back_off_max(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     const EVERY: Duration = Duration::from_secs(60);
 
@@ -323,20 +324,14 @@ mod tests {
     #[test]
     fn it_always_comes_to_what_was_wanted_last() {
         for seed in 0..2_000_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut draw = |below: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % below
-            };
+            let mut random = Random::new(seed);
             let mut machine = Machine::new(EVERY);
             let (mut now, mut last, mut doing) = (s(0), want(0, 0), None);
             for _ in 0..200 {
-                now += Duration::from_millis(draw(20_000));
-                match draw(3) {
+                now += Duration::from_millis(random.below(20_000));
+                match random.below(3) {
                     0 => {
-                        let more = want(last.revision.0 + draw(2), last.at.as_micros() + 1);
+                        let more = want(last.revision.0 + random.below(2), last.at.as_micros() + 1);
                         last = last.max(more);
                         machine.desire(more);
                     }
@@ -353,11 +348,11 @@ mod tests {
                                 Pushed::Failed { after: None, progressed: false },
                                 Pushed::Refused,
                             ];
-                            machine.on_pushed(now, outcomes[draw(3) as usize], 0.5);
+                            machine.on_pushed(now, outcomes[random.below(3) as usize], 0.5);
                         }
                         Some(Todo::Check(_)) => {
                             let outcomes = [Checked::InStep, Checked::Drifted, Checked::Failed];
-                            machine.on_checked(now, outcomes[draw(3) as usize]);
+                            machine.on_checked(now, outcomes[random.below(3) as usize]);
                         }
                         None => {}
                     },

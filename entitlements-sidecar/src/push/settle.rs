@@ -59,18 +59,7 @@ impl Settling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{
-        FlagSet, NAMED_MAX,
-        tests::{AT, snapshot},
-    };
-
-    fn set(seats: u64) -> FlagSet {
-        let text = format!(
-            "[features]\nseats = {{ kind = {{ limit = {{ unit = \"s\" }} }} }}\n[plans.p]\ngrants = \
-             {{ seats = {seats} }}\n[tenants.a]\nsubscriptions = [{{ plan = \"p\" }}]\n"
-        );
-        FlagSet::of(&snapshot(1, &text), AT, NAMED_MAX)
-    }
+    use crate::flags::tests::set_with_seats as set;
 
     #[test]
     fn a_revision_with_new_rules_waits_and_one_without_does_not() {

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    random::Random,
     serving::Serving,
     standing::{Moment, State},
 };
@@ -41,30 +42,6 @@ const STORY: Duration = Duration::from_secs(150);
 const MENDING: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(100);
 const SILENCE_MS: u32 = 2_000;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, most: u64) -> u64 {
-        self.next() % most
-    }
-
-    /// Once in so many times.
-    fn once_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn unit(&mut self) -> f64 {
-        f64::from(u32::try_from(self.next() >> 32).unwrap()) / f64::from(u32::MAX)
-    }
-}
 
 /// Files in memory that can fail, and that outlive the process.
 #[derive(Debug, Clone, Default)]
@@ -355,7 +332,7 @@ struct Story {
 
 impl Story {
     fn new(seed: u64, sabotage: Sabotage) -> Self {
-        let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let random = Random::new(seed);
         Self {
             seed,
             random,

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use entitlements_core::Revision;
 use redis::{Commands, Connection};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::{
     redis::{amount, pushing, read, until, until_sink},
-    support::{CATALOG, PATIENCE, catalog_with_seats, redis_server::RedisServer},
+    support::{CATALOG, PATIENCE, Pair, catalog_with_seats, redis_server::RedisServer},
 };
 
 const NO_CHECKS: &str = "check_every_s = 3600";
@@ -27,6 +28,17 @@ fn allow_all(redis: &mut Connection) {
     let _: () = redis::cmd("ACL").arg("SETUSER").arg("default").arg(&rule).query(redis).unwrap();
 }
 
+/// A sidecar of which readers have the first revision, and whose push of the second one failed before
+/// it counted.
+async fn cut_short(server: &RedisServer, redis: &mut Connection) -> (Pair, NamedTempFile) {
+    let (pair, file) = pushing(CATALOG, &server.url(), NO_CHECKS).await;
+    until(|| amount(redis, "acme") == Some(15)).await;
+    forbid_the_switch(redis);
+    pair.upstream.publish(2, &catalog_with_seats(50));
+    until_sink(&pair, |sink| sink["state"] == "failing").await;
+    (pair, file)
+}
+
 /// For each key of a tenant: for how many seconds it stays; -1 is for good.
 fn stays(redis: &mut Connection, tenant: &str) -> BTreeMap<String, i64> {
     let keys: Vec<String> = redis.keys(format!("ent:default:s1:{{{tenant}}}:*")).unwrap();
@@ -36,12 +48,8 @@ fn stays(redis: &mut Connection, tenant: &str) -> BTreeMap<String, i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_prepared_by_a_push_that_failed_stays_when_the_next_one_works() {
     let Some(server) = RedisServer::start("redis: cut short") else { return };
-    let (pair, _file) = pushing(CATALOG, &server.url(), NO_CHECKS).await;
     let mut redis = server.connect().unwrap();
-    until(|| amount(&mut redis, "acme") == Some(15)).await;
-    forbid_the_switch(&mut redis);
-    pair.upstream.publish(2, &catalog_with_seats(50));
-    until_sink(&pair, |sink| sink["state"] == "failing").await;
+    let (pair, _file) = cut_short(&server, &mut redis).await;
     assert_eq!(amount(&mut redis, "acme"), Some(15), "it does not count yet");
     allow_all(&mut redis);
     until_sink(&pair, |sink| sink["state"] == "in_step").await;
@@ -57,12 +65,8 @@ async fn what_was_prepared_by_a_push_that_failed_stays_when_the_next_one_works()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_never_counted_is_never_read() {
     let Some(server) = RedisServer::start("redis: never counted") else { return };
-    let (pair, _file) = pushing(CATALOG, &server.url(), NO_CHECKS).await;
     let mut redis = server.connect().unwrap();
-    until(|| amount(&mut redis, "acme") == Some(15)).await;
-    forbid_the_switch(&mut redis);
-    pair.upstream.publish(2, &catalog_with_seats(50));
-    until_sink(&pair, |sink| sink["state"] == "failing").await;
+    let (pair, _file) = cut_short(&server, &mut redis).await;
     // It is taken back before it ever counted.
     pair.upstream.publish(3, CATALOG);
     pair.sidecar.wait_revision(Revision(3), PATIENCE).await.unwrap();

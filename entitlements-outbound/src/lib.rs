@@ -1,5 +1,8 @@
 //! The one HTTP client: over TLS, with limits on everything, without redirects and proxies.
 
+pub mod guard;
+pub mod webhook;
+
 use std::{
     error::Error as StdError,
     net::IpAddr,
@@ -26,6 +29,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+use crate::guard::{Forbidden, Guard, Resolver};
+
 /// What a client waits for, takes and trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -39,6 +44,8 @@ pub struct ClientConfig {
     pub extra_ca: Option<PathBuf>,
     /// Whether it may speak without TLS to other machines than this one.
     pub allow_plain: bool,
+    /// Which addresses it may reach; any where absent. It is for hosts that people name.
+    pub guard: Option<Guard>,
 }
 
 impl Default for ClientConfig {
@@ -49,6 +56,7 @@ impl Default for ClientConfig {
             body_bytes_max: 1_024 * 1_024,
             extra_ca: None,
             allow_plain: false,
+            guard: None,
         }
     }
 }
@@ -79,7 +87,18 @@ pub enum ClientError {
     /// It would go over the network for all to read.
     #[error("`{0}` is not protected: use `https://` for other machines")]
     Plain(String),
-    /// Nobody answers there.
+    /// It leads to an address that must not be reached. Nothing was sent.
+    #[error(
+        "`{server}` leads to {address}, which is not on the open internet: where that is meant, \
+         allow its network with `--allow-network`"
+    )]
+    Forbidden {
+        /// Who was named.
+        server: String,
+        /// Where that leads.
+        address: IpAddr,
+    },
+    /// Nobody answers there. Nothing was sent.
     #[error("cannot reach `{server}`: {why}")]
     Unreachable {
         /// Who should.
@@ -87,7 +106,15 @@ pub enum ClientError {
         /// What came instead.
         why: String,
     },
-    /// It takes too long.
+    /// The request was sent, and the answer did not come: it may have been done.
+    #[error("`{server}` broke off: {why}")]
+    BrokeOff {
+        /// Who.
+        server: String,
+        /// What came instead.
+        why: String,
+    },
+    /// It takes too long. It may have been done.
     #[error("`{server}` did not answer within {} s", time_max.as_secs_f32())]
     Silent {
         /// Who should.
@@ -105,10 +132,18 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the request may have been done all the same.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::BrokeOff { .. } | Self::Silent { .. } | Self::TooLarge { .. })
+    }
+}
+
 /// Sends requests, each within its limits. Copies share their connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    inner: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    inner: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
     config: Arc<ClientConfig>,
     has_roots: bool,
 }
@@ -121,7 +156,8 @@ impl HttpClient {
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let roots = roots(config.extra_ca.as_deref())?;
         let has_roots = !roots.is_empty();
-        let mut tcp = HttpConnector::new();
+        let guard = config.guard.clone().map(Arc::new);
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(guard));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(config.connect_time_max));
@@ -166,7 +202,7 @@ impl HttpClient {
         let server = self.server(request.uri())?;
         let mut request = request.map(|body| Full::new(body.into()));
         request.headers_mut().entry(USER_AGENT).or_insert(AGENT);
-        self.inner.request(request).await.map_err(|error| unreachable(&server, &error))
+        self.inner.request(request).await.map_err(|error| failed(&server, &error))
     }
 
     async fn exchange(
@@ -175,14 +211,14 @@ impl HttpClient {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ClientError> {
         let sent = self.inner.request(request).await;
-        let (head, body) = sent.map_err(|error| unreachable(server, &error))?.into_parts();
+        let (head, body) = sent.map_err(|error| failed(server, &error))?.into_parts();
         let bytes_max = self.config.body_bytes_max;
         let too_large = || ClientError::TooLarge { server: server.into(), bytes_max };
         if body.size_hint().lower() > bytes_max as u64 {
             return Err(too_large());
         }
         let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { too_large() } else { unreachable(server, &*error) }
+            if error.is::<LengthLimitError>() { too_large() } else { broke_off(server, &*error) }
         })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
@@ -194,6 +230,11 @@ impl HttpClient {
         let (scheme, host) = uri.scheme().zip(uri.host()).ok_or_else(bad)?;
         let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
         let server = format!("{scheme}://{host}{port}");
+        if let (Some(guard), Ok(address)) = (&self.config.guard, bare(host).parse::<IpAddr>())
+            && !guard.permits(address)
+        {
+            return Err(ClientError::Forbidden { server, address });
+        }
         if *scheme == Scheme::HTTPS {
             if self.has_roots { Ok(server) } else { Err(ClientError::NoRoots(server)) }
         } else if *scheme != Scheme::HTTP {
@@ -209,9 +250,14 @@ impl HttpClient {
 /// Whether a host is this machine, whoever is asked for its address.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let bare = bare(host);
     bare.eq_ignore_ascii_case("localhost")
         || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A host without the brackets of IPv6.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// How TLS is spoken to others, trusting those roots.
@@ -250,13 +296,36 @@ pub fn roots(extra_ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
     if count == 0 { Err(failed(&"there is none in it")) } else { Ok(roots) }
 }
 
-/// The innermost reason says most.
-fn unreachable(server: &str, error: &(dyn StdError + 'static)) -> ClientError {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+/// Why a request failed, by how far it came.
+fn failed(server: &str, error: &hyper_util::client::legacy::Error) -> ClientError {
+    if let Some(Forbidden { address }) = causes(error).find_map(|cause| cause.downcast_ref()) {
+        return ClientError::Forbidden { server: server.into(), address: *address };
     }
-    ClientError::Unreachable { server: server.into(), why: innermost.to_string() }
+    if error.is_connect() {
+        return ClientError::Unreachable { server: server.into(), why: innermost(error) };
+    }
+    broke_off(server, error)
+}
+
+fn broke_off(server: &str, error: &(dyn StdError + 'static)) -> ClientError {
+    ClientError::BrokeOff { server: server.into(), why: innermost(error) }
+}
+
+/// An error and what is behind it.
+fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// The innermost reason says most.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);

@@ -9,35 +9,33 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use entitlements_core::Timestamp;
-use entitlements_outbound::{ClientConfig, HttpClient};
+use entitlements_outbound::{
+    ClientConfig, HttpClient,
+    webhook::{Secret, retry_after},
+};
 use futures_util::{StreamExt, stream};
-use hmac::{Hmac, KeyInit, Mac};
 use hyper::{
     Request, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde_json::Value;
-use sha2::Sha256;
 
 use super::{Doing, Done, Job, Seen, Sink, SinkError, World};
 use crate::{State, answer::Answer, clock::Clock, json::Json};
 
 /// How many events are on their way at one time.
 const UNDER_WAY: usize = 16;
-const SECRET_BYTES_MIN: usize = 24;
 
 /// Where to send, and with which secret.
 #[derive(Clone)]
 pub(crate) struct WebhookConfig {
     url: Uri,
-    secret: Arc<[u8]>,
+    secret: Secret,
     extra_ca: Option<PathBuf>,
 }
 
@@ -56,13 +54,8 @@ impl WebhookConfig {
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
         });
         let url = url.ok_or("its `url` is no address: write one that begins with `https://`")?;
-        let bytes = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret)).ok();
-        let secret = bytes.filter(|bytes| bytes.len() >= SECRET_BYTES_MIN).ok_or_else(|| {
-            format!(
-                "its secret is none: write `whsec_` and {SECRET_BYTES_MIN} bytes or more in base64"
-            )
-        })?;
-        Ok(Self { url, secret: secret.into(), extra_ca })
+        let secret = Secret::parse(secret).map_err(|why| format!("its secret: {why}"))?;
+        Ok(Self { url, secret, extra_ca })
     }
 }
 
@@ -238,7 +231,7 @@ async fn send(config: &WebhookConfig, client: &HttpClient, event: Event) -> Told
         .header(CONTENT_TYPE, "application/cloudevents+json")
         .header("webhook-id", &event.id)
         .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", signature(&config.secret, &event, timestamp))
+        .header("webhook-signature", config.secret.sign(&event.id, timestamp, &event.body))
         .body(event.body);
     let answer = match request {
         Ok(request) => client.send(request).await,
@@ -253,28 +246,10 @@ async fn send(config: &WebhookConfig, client: &HttpClient, event: Event) -> Told
         StatusCode::GONE => Told::Off,
         status => {
             let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let after = after.and_then(|text| retry_after(text.trim(), Clock::wall()));
+            let after = after.and_then(|text| retry_after(text, timestamp));
             Told::Failed(format!("the receiver answered {status}"), after)
         }
     }
-}
-
-/// A number of seconds, or an instant as HTTP writes it.
-fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at: Timestamp = httpdate::parse_http_date(text).ok()?.into();
-    Some(at.since(now))
-}
-
-/// `v1,` and the HMAC-SHA256 over id, timestamp and body, in base64.
-fn signature(secret: &[u8], event: &Event, timestamp: i64) -> String {
-    // A key of any length is one.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
-    mac.update(format!("{}.{timestamp}.", event.id).as_bytes());
-    mac.update(&event.body);
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 /// What is different for a tenant, by feature.
@@ -311,35 +286,6 @@ fn answers(world: &World, tenant: &str) -> BTreeMap<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signature_is_the_one_of_the_standard() {
-        // The example that the standard gives.
-        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let event = Event {
-            id: "msg_p5jXN8AQM9LWM0D4loKWxJek".into(),
-            body: Bytes::from_static(b"{\"test\": 2432232314}"),
-        };
-        let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        assert_eq!(signature(&secret, &event, 1_614_265_330), expected);
-    }
-
-    #[test]
-    fn a_receiver_says_in_two_ways_when_to_come_again() {
-        let now = Timestamp::from_micros(784_111_777 * 1_000_000);
-        for (text, seconds) in [
-            ("0", Some(0)),
-            ("120", Some(120)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
-            ("Sat, 06 Nov 1993 08:49:37 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
-        }
-    }
 
     #[test]
     fn what_is_wrong_is_said_and_secrets_are_not() {

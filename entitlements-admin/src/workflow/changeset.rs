@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 use entitlements_core::{Problem, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Notice;
+
 /// What kinds of things are kept in versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -24,11 +26,19 @@ pub enum Kind {
     Barrier,
     /// What a sidecar pushes to, with its receipts.
     Sink,
+    /// Where messages go.
+    Connector,
+    /// People who look after something together.
+    Team,
+    /// A rule that says which team is told of what.
+    Route,
+    /// The words of messages.
+    Template,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Catalog,
         Self::Tenant,
         Self::Draft,
@@ -37,6 +47,10 @@ impl Kind {
         Self::Setting,
         Self::Barrier,
         Self::Sink,
+        Self::Connector,
+        Self::Team,
+        Self::Route,
+        Self::Template,
     ];
 
     /// The stable word for it.
@@ -51,6 +65,10 @@ impl Kind {
             Self::Setting => "setting",
             Self::Barrier => "barrier",
             Self::Sink => "sink",
+            Self::Connector => "connector",
+            Self::Team => "team",
+            Self::Route => "route",
+            Self::Template => "template",
         }
     }
 }
@@ -173,6 +191,7 @@ impl Origin {
             reads: BTreeMap::new(),
             writes: BTreeMap::new(),
             sessions: Vec::new(),
+            notices: Vec::new(),
             answer: Answer::default(),
         }
     }
@@ -201,6 +220,8 @@ pub struct Changeset {
     pub writes: BTreeMap<ObjectId, Write>,
     /// Browsers that sign in or out.
     pub sessions: Vec<SessionChange>,
+    /// What the outside world must be told of it.
+    pub notices: Vec<Notice>,
     /// What the caller is told, now and when the same request comes again.
     pub answer: Answer,
 }

@@ -3,16 +3,27 @@
 pub mod barrier;
 pub mod catalog;
 pub mod changeset;
+pub mod connector;
+pub mod delivery;
 pub mod doors;
 pub mod draft;
+pub mod edges;
 pub mod fleet;
 pub mod key;
+pub mod lane;
+pub mod notice;
 pub mod people;
 pub mod permission;
+pub mod prose;
 pub mod publication;
+pub mod routing;
 pub mod settings;
 pub mod sign_in;
+pub mod task;
+pub mod template;
 pub mod tenants;
+pub mod watch;
+pub mod who;
 
 use entitlements_core::Problem;
 
@@ -22,6 +33,7 @@ pub use self::{
         SessionRow, Write,
     },
     key::{Key, Scope},
+    notice::Notice,
     permission::Permission,
 };
 

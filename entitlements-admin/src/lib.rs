@@ -21,6 +21,7 @@ pub mod app;
 pub mod audit_export;
 pub mod clock;
 pub mod config;
+mod connectors;
 pub mod http;
 mod ids;
 pub mod jobs;

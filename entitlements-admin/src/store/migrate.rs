@@ -34,6 +34,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        number: 3,
+        name: "outbox",
+        text: include_str!("../../migrations/0003_outbox.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 /// Why a database could not be brought to this binary's schema.

@@ -8,6 +8,7 @@ pub mod audit;
 mod copy;
 mod migrate;
 mod note;
+mod outbox;
 mod postgres;
 mod read;
 mod session;
@@ -37,6 +38,10 @@ pub use self::{
     copy::{CopyError, back_up, copy, restore},
     migrate::MigrateError,
     note::{Note, SIGN_IN_FAILED},
+    outbox::{
+        Attempt, Claim, Claimed, DeliveryRow, DeliverySearch, NoticeSearch, OutboxState, Recorded,
+        Routed, TaskSearch,
+    },
     read::{AuditSearch, Listed, Past, ReadError, Reading, Stored, Version},
     session::SqlError,
 };
@@ -45,7 +50,7 @@ use self::{
     session::{Mode, Session},
     sqlite::Sqlite,
 };
-use crate::workflow::{Answer, Changeset, ObjectId};
+use crate::workflow::{Answer, Changeset, ObjectId, task::Task};
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -263,6 +268,38 @@ impl Store {
         until: Timestamp,
     ) -> Result<bool, ReadError> {
         self.alone(move |session| note::lease(session, name, &holder, now, until)).await
+    }
+
+    /// Notes to whom notices go, each once: all of them or nothing. Says how many messages came of it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn route(&self, routed: Vec<Routed>, at: Timestamp) -> Result<usize, ReadError> {
+        self.alone(move |session| outbox::route(session, &routed, at)).await
+    }
+
+    /// Takes messages that are due, for a while.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn take_due(&self, claim: Claim) -> Result<Vec<Claimed>, ReadError> {
+        self.alone(move |session| outbox::claim(session, &claim)).await
+    }
+
+    /// Records what came of messages that were taken.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn record(&self, recorded: Vec<Recorded>) -> Result<(), ReadError> {
+        self.alone(move |session| outbox::record(session, &recorded)).await
+    }
+
+    /// Keeps a follow-up.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn put_task(&self, task: Task) -> Result<(), ReadError> {
+        self.alone(move |session| outbox::put_task(session, &task)).await
     }
 
     /// Takes out a sign-in that went to an identity provider: it is there once.

@@ -124,6 +124,11 @@ pub enum Note {
         /// Last heard of.
         seen_before: Timestamp,
     },
+    /// What became of messages before this instant is forgotten, where nothing is owed any more.
+    PruneOutbox {
+        /// The instant.
+        before: Timestamp,
+    },
     /// Failed sign-ins before this instant are forgotten.
     PruneFailures {
         /// The instant.
@@ -194,6 +199,12 @@ fn one(session: &mut dyn Session, note: &Note) -> Result<(), SqlError> {
         Note::PruneSessions { created_before, seen_before } => {
             let values = values![created_before.as_micros(), seen_before.as_micros()];
             session.execute(sql::SESSION_PRUNE, values)
+        }
+        Note::PruneOutbox { before } => {
+            for sql in sql::OUTBOX_PRUNE {
+                session.execute(sql, values![before.as_micros()])?;
+            }
+            Ok(0)
         }
         Note::PruneFailures { before } => {
             session.execute(sql::NOTE_PRUNE, values![SIGN_IN_FAILED, before.as_micros()])

@@ -123,7 +123,7 @@ impl<'s> Reading<'s> {
         Self(RefCell::new(session))
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &'static str,
         values: &[Value<'_>],
@@ -132,7 +132,7 @@ impl<'s> Reading<'s> {
         Ok(self.0.borrow_mut().all(sql, values, read)?)
     }
 
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         sql: &'static str,
         values: &[Value<'_>],

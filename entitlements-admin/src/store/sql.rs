@@ -140,6 +140,138 @@ statements! {
     DENIAL_PRUNE = "DELETE FROM denial WHERE day < $1";
     DENIAL_BATCH_PRUNE = "DELETE FROM denial_batch WHERE at < $1";
 
+    NOTICE_PUT = "INSERT INTO notice (id, revision, place, at, type, tenant, subject, data)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    NOTICE_GET = "SELECT id, revision, place, at, type, tenant, subject, data, routed_at
+                  FROM notice WHERE id = $1";
+    NOTICE_UNROUTED = "SELECT id, revision, place, at, type, tenant, subject, data, routed_at
+                       FROM notice WHERE routed_at IS NULL ORDER BY revision, place LIMIT $1";
+    NOTICE_LIST = "SELECT id, revision, place, at, type, tenant, subject, data, routed_at FROM notice
+                   WHERE (revision < $1 OR (revision = $1 AND place < $2))
+                     AND ($3 = '' OR type = $3) AND ($4 = '' OR tenant = $4)
+                     AND ($5 = '' OR subject = $5)
+                     AND ($6 = 0 OR (routed_at IS NOT NULL AND NOT EXISTS
+                          (SELECT 1 FROM delivery_notice WHERE delivery_notice.notice = notice.id)))
+                   ORDER BY revision DESC, place DESC LIMIT $7";
+    NOTICE_OF_DELIVERY = "SELECT notice.id, notice.revision, notice.place, notice.at, notice.type,
+                                 notice.tenant, notice.subject, notice.data, notice.routed_at
+                          FROM delivery_notice
+                          JOIN notice ON notice.id = delivery_notice.notice
+                          WHERE delivery_notice.delivery = $1
+                          ORDER BY notice.revision, notice.place";
+    NOTICE_ROUTED = "UPDATE notice SET routed_at = $1 WHERE id = $2 AND routed_at IS NULL";
+    NOTICE_AGAIN = "UPDATE notice SET routed_at = NULL WHERE at >= $1 AND at < $2";
+    NOTICE_PRUNE = "DELETE FROM notice WHERE at < $1 AND routed_at IS NOT NULL AND NOT EXISTS
+                    (SELECT 1 FROM delivery_notice WHERE delivery_notice.notice = notice.id)";
+
+    DELIVERY_PUT = "INSERT INTO delivery
+                    (id, connector, team, route, template, subject, is_ordered, revision, place, bin,
+                     bin_until, stage, tries, searches, attempts, due_at, created_at)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 0, 0, 0, $12,
+                            $13)";
+    DELIVERY_BIN = "SELECT id FROM delivery
+                    WHERE route = $1 AND bin = $2 AND bin_until > $3 AND attempts = 0
+                      AND finished_at IS NULL ORDER BY created_at LIMIT 1";
+    DELIVERY_NOTICE_PUT = "INSERT INTO delivery_notice (notice, connector, delivery)
+                           VALUES ($1, $2, $3) ON CONFLICT (notice, connector) DO NOTHING";
+    DELIVERY_GET = "SELECT id, connector, team, route, template, subject, stage, tries, searches,
+                           attempts, doubtful_since, due_at, created_at, finished_at, detail,
+                           revision, place
+                    FROM delivery WHERE id = $1";
+    DELIVERY_LIST = "SELECT id, connector, team, route, template, subject, stage, tries, searches,
+                            attempts, doubtful_since, due_at, created_at, finished_at, detail,
+                            revision, place
+                     FROM delivery
+                     WHERE (revision < $1 OR (revision = $1 AND (place < $2 OR (place = $2 AND id < $3))))
+                       AND ($4 = '' OR stage = $4) AND ($5 = '' OR connector = $5)
+                       AND ($6 = '' OR subject = $6)
+                       AND ($7 = '' OR id IN
+                            (SELECT delivery FROM delivery_notice WHERE notice = $7))
+                     ORDER BY revision DESC, place DESC, id DESC LIMIT $8";
+    DELIVERY_DUE = "SELECT connector, min(due_at) FROM delivery
+                    WHERE finished_at IS NULL AND due_at <= $1
+                      AND (lease_until IS NULL OR lease_until <= $1)
+                    GROUP BY connector ORDER BY 2, 1";
+    DELIVERY_NEXT = "SELECT min(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END)
+                     FROM delivery
+                     WHERE finished_at IS NULL
+                       AND (CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) > $1";
+    DELIVERY_OPEN = "SELECT count(*), min(due_at) FROM delivery WHERE finished_at IS NULL";
+    DELIVERY_DEAD = "SELECT count(*) FROM delivery WHERE stage = 'dead'";
+    // What another one took in between is not taken again: the condition stands outside as well.
+    DELIVERY_CLAIM = "UPDATE delivery
+                      SET holder = $1, lease_until = $2, attempts = attempts + 1
+                      WHERE id IN
+                        (SELECT due.id FROM delivery AS due
+                         WHERE due.connector = $3 AND due.finished_at IS NULL AND due.due_at <= $4
+                           AND (due.lease_until IS NULL OR due.lease_until <= $4)
+                           AND (due.is_ordered = 0 OR NOT EXISTS
+                             (SELECT 1 FROM delivery AS earlier
+                              WHERE earlier.connector = due.connector
+                                AND earlier.subject = due.subject AND earlier.finished_at IS NULL
+                                AND (earlier.revision < due.revision
+                                     OR (earlier.revision = due.revision
+                                         AND earlier.place < due.place))))
+                         ORDER BY due.due_at, due.revision, due.place LIMIT $5)
+                        AND (lease_until IS NULL OR lease_until <= $4)
+                      RETURNING id";
+    DELIVERY_AFTER = "UPDATE delivery
+                      SET stage = $1, tries = $2, searches = $3, doubtful_since = $4, due_at = $5,
+                          finished_at = $6, detail = $7, holder = NULL, lease_until = NULL
+                      WHERE id = $8 AND holder = $9";
+    DELIVERY_AGAIN = "UPDATE delivery
+                      SET stage = 'pending', tries = 0, searches = 0, doubtful_since = NULL,
+                          due_at = $1, finished_at = NULL
+                      WHERE id = $2 AND finished_at IS NOT NULL";
+    DELIVERY_ALL_AGAIN = "UPDATE delivery
+                          SET stage = 'pending', tries = 0, searches = 0, doubtful_since = NULL,
+                              due_at = $1, finished_at = NULL
+                          WHERE stage IN ('dead', 'refused') AND created_at >= $2
+                            AND created_at < $3 AND ($4 = '' OR connector = $4)";
+    DELIVERY_PRUNE = "DELETE FROM delivery WHERE finished_at < $1";
+    DELIVERY_NOTICE_PRUNE = "DELETE FROM delivery_notice WHERE delivery IN
+                             (SELECT id FROM delivery WHERE finished_at < $1)";
+    ATTEMPT_PRUNE = "DELETE FROM attempt WHERE delivery IN
+                     (SELECT id FROM delivery WHERE finished_at < $1)";
+
+    // One that is under way when another begins was lost with whoever made it.
+    ATTEMPT_LOST = "UPDATE attempt SET outcome = 'lost' WHERE delivery = $1 AND outcome = 'under_way'";
+    ATTEMPT_PUT = "INSERT INTO attempt (delivery, number, at, outcome)
+                   VALUES ($1, $2, $3, 'under_way')";
+    ATTEMPT_DONE = "UPDATE attempt SET took_us = $1, outcome = $2, detail = $3
+                    WHERE delivery = $4 AND number = $5";
+    ATTEMPT_LIST = "SELECT number, at, took_us, outcome, detail FROM attempt
+                    WHERE delivery = $1 ORDER BY number";
+
+    TASK_PUT = "INSERT INTO task (id, connector, subject, state, opened_by, external_id, handle, url,
+                                  opened_at, changed_at, closed_at, is_shown)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                ON CONFLICT (id) DO UPDATE
+                SET state = excluded.state, external_id = excluded.external_id,
+                    handle = excluded.handle, url = excluded.url, changed_at = excluded.changed_at,
+                    closed_at = excluded.closed_at";
+    TASK_LAST = "SELECT id, connector, subject, state, opened_by, external_id, handle, url, opened_at,
+                        changed_at, closed_at, is_shown
+                 FROM task WHERE connector = $1 AND subject = $2
+                 ORDER BY opened_at DESC, id DESC LIMIT 1";
+    TASK_EXTERNAL = "SELECT id, connector, subject, state, opened_by, external_id, handle, url,
+                            opened_at, changed_at, closed_at, is_shown
+                     FROM task WHERE connector = $1 AND external_id = $2
+                     ORDER BY opened_at DESC, id DESC LIMIT 1";
+    TASK_LIST = "SELECT id, connector, subject, state, opened_by, external_id, handle, url, opened_at,
+                        changed_at, closed_at, is_shown
+                 FROM task
+                 WHERE is_shown = 1 AND id > $1 AND ($2 = '' OR subject = $2)
+                   AND ($3 = '' OR state = $3) AND ($4 = '' OR connector = $4)
+                 ORDER BY id LIMIT $5";
+    TASK_PRUNE = "DELETE FROM task WHERE closed_at < $1";
+
+    LANE_ALL = "SELECT connector, failures, closed_until FROM lane ORDER BY connector";
+    LANE_GET = "SELECT failures, closed_until FROM lane WHERE connector = $1";
+    LANE_PUT = "INSERT INTO lane (connector, failures, closed_until) VALUES ($1, $2, $3)
+                ON CONFLICT (connector) DO UPDATE
+                SET failures = excluded.failures, closed_until = excluded.closed_until";
+
     PENDING_PUT = "INSERT INTO pending_sign_in (state_hash, json, expires_at) VALUES ($1, $2, $3)";
     PENDING_TAKE = "DELETE FROM pending_sign_in WHERE state_hash = $1 RETURNING json";
     PENDING_PRUNE = "DELETE FROM pending_sign_in WHERE expires_at < $1";
@@ -160,6 +292,10 @@ statements! {
     MIGRATION_PUT = "INSERT INTO migration (number, name, checksum, applied_at)
                      VALUES ($1, $2, $3, $4)";
 }
+
+/// What is let go of the outbox, in the order in which it must be.
+pub(super) const OUTBOX_PRUNE: [&str; 5] =
+    [ATTEMPT_PRUNE, DELIVERY_NOTICE_PRUNE, DELIVERY_PRUNE, NOTICE_PRUNE, TASK_PRUNE];
 
 /// A table that is copied from one database to another.
 pub(super) struct Table {
@@ -193,6 +329,19 @@ tables! {
     "sidecar" ("id, json, at") "$1, $2, $3";
     "denial" ("day, tenant, feature, reason, count") "$1, $2, $3, $4, $5";
     "denial_batch" ("sidecar, boot, batch, at") "$1, $2, $3, $4";
+    "notice" ("id, revision, place, at, type, tenant, subject, data, routed_at")
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9";
+    "delivery" ("id, connector, team, route, template, subject, is_ordered, revision, place, bin, \
+                 bin_until, stage, tries, searches, attempts, doubtful_since, due_at, holder, \
+                 lease_until, created_at, finished_at, detail")
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+         $21, $22";
+    "delivery_notice" ("notice, connector, delivery") "$1, $2, $3";
+    "attempt" ("delivery, number, at, took_us, outcome, detail") "$1, $2, $3, $4, $5, $6";
+    "task" ("id, connector, subject, state, opened_by, external_id, handle, url, opened_at, \
+             changed_at, closed_at, is_shown")
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12";
+    "lane" ("connector, failures, closed_until") "$1, $2, $3";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use entitlements_core::Revision;
 use super::{
     CommitError, Committed, Conflict, ReadError, Stored,
     audit::{self, AuditChange, VersionHash},
+    outbox,
     read::{self, Repeated},
     session::{Mode, Session, SqlError, values},
     sql,
@@ -79,6 +80,10 @@ fn commit_one(session: &mut dyn Session, changes: &Changeset) -> Committing {
         put_session(session, change)?;
     }
     let at = audit::append(session, revision, changes, &list)?;
+    outbox::put_notices(session, revision, &changes.notices)?;
+    if let Some(redrive) = &changes.redrive {
+        outbox::redrive(session, redrive, at)?;
+    }
     if let Some(key) = &changes.origin.idempotency {
         let answer = serde_json::to_string(&changes.answer)?;
         let IdempotencyKey { key, fingerprint } = key;

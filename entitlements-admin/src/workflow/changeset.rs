@@ -192,6 +192,7 @@ impl Origin {
             writes: BTreeMap::new(),
             sessions: Vec::new(),
             notices: Vec::new(),
+            redrive: None,
             answer: Answer::default(),
         }
     }
@@ -222,8 +223,30 @@ pub struct Changeset {
     pub sessions: Vec<SessionChange>,
     /// What the outside world must be told of it.
     pub notices: Vec<Notice>,
+    /// Messages that are set going again.
+    pub redrive: Option<Redrive>,
     /// What the caller is told, now and when the same request comes again.
     pub answer: Answer,
+}
+
+/// Messages to set going again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redrive {
+    /// One, whatever came of it.
+    One(String),
+    /// Those that were made since an instant and before another, and were given up or refused.
+    Failed {
+        /// The instants.
+        between: (Timestamp, Timestamp),
+        /// To this connector only; to all where empty.
+        connector: String,
+    },
+    /// What happened since an instant and before another goes by the rules as they are now. Nobody is
+    /// told twice.
+    Missing {
+        /// The instants.
+        between: (Timestamp, Timestamp),
+    },
 }
 
 /// An object made, changed or removed.

@@ -29,7 +29,7 @@ use entitlements_core::Problem;
 
 pub use self::{
     changeset::{
-        Answer, Changeset, IdempotencyKey, Kind, ObjectId, Origin, Record, SessionChange,
+        Answer, Changeset, IdempotencyKey, Kind, ObjectId, Origin, Record, Redrive, SessionChange,
         SessionRow, Write,
     },
     key::{Key, Scope},

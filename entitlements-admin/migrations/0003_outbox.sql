@@ -42,6 +42,7 @@ CREATE TABLE delivery (
     detail         TEXT
 );
 CREATE INDEX delivery_open ON delivery (connector, due_at) WHERE finished_at IS NULL;
+CREATE INDEX delivery_due ON delivery (due_at) WHERE finished_at IS NULL;
 CREATE INDEX delivery_open_subject ON delivery (connector, subject, revision, place)
     WHERE finished_at IS NULL;
 CREATE INDEX delivery_open_bin ON delivery (route, bin) WHERE finished_at IS NULL AND bin IS NOT NULL;

@@ -10,6 +10,7 @@ use entitlements_admin::{
     http::SchemaDocument,
     workflow::{Scope, people::Role},
 };
+use entitlements_outbound::guard::Network;
 
 pub(crate) use self::catalog::{
     ApplyArguments, CatalogCommand, ExportArguments, KeyFile, PlanArguments,
@@ -274,6 +275,13 @@ pub(crate) struct ServeArguments {
     /// How old a snapshot may get at a sidecar before it counts as stale
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     max_age: u32,
+    /// A network that connectors may reach beside the open internet, such as `10.0.0.0/8`; may be
+    /// given several times
+    #[arg(long = "allow-network", value_name = "CIDR")]
+    allow_networks: Vec<Network>,
+    /// A file with certificates (PEM) that connectors trust beside those that this machine trusts
+    #[arg(long, value_name = "FILE")]
+    extra_ca: Option<PathBuf>,
     /// How logs are written, on the standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -303,7 +311,17 @@ impl ServeArguments {
         let public_url = self.public_url;
         let oidc = self.oidc.as_deref();
         let oidc = oidc.map(|path| config::oidc(path, public_url.as_deref())).transpose()?;
-        let config = Config { listen, allow_remote, public_url, oidc, max_age_s, ..folder };
+        let (allow_networks, extra_ca) = (self.allow_networks, self.extra_ca);
+        let config = Config {
+            listen,
+            allow_remote,
+            public_url,
+            oidc,
+            max_age_s,
+            allow_networks,
+            extra_ca,
+            ..folder
+        };
         config.check()?;
         Ok(config)
     }

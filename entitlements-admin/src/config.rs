@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use entitlements_outbound::guard::Network;
+
 use crate::{oidc::OidcConfig, store::Database, workflow::people::Role};
 
 /// How a control plane is set up.
@@ -31,6 +33,10 @@ pub struct Config {
     pub oidc: Option<OidcConfig>,
     /// How old a snapshot may get at a sidecar before it counts as stale, in seconds.
     pub max_age_s: u32,
+    /// Networks that connectors may reach beside the open internet, such as one's own.
+    pub allow_networks: Vec<Network>,
+    /// A file of certificates (PEM) that connectors trust beside those that this machine trusts.
+    pub extra_ca: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -44,6 +50,8 @@ impl Default for Config {
             public_url: None,
             oidc: None,
             max_age_s: 300,
+            allow_networks: Vec::new(),
+            extra_ca: None,
         }
     }
 }

@@ -42,6 +42,37 @@ pub(crate) fn salt() -> Result<[u8; 16], Error> {
     bytes()
 }
 
+/// What an event is called.
+///
+/// # Errors
+/// Where the operating system has no randomness.
+pub(crate) fn event_id() -> Result<String, Error> {
+    Ok(format!("evt_{}", text(&bytes::<26>()?)))
+}
+
+/// What a message or a follow-up is called: 20 letters and digits.
+///
+/// # Errors
+/// Where the operating system has no randomness.
+pub(crate) fn delivery_id() -> Result<String, Error> {
+    Ok(text(&bytes::<20>()?))
+}
+
+/// What something is sealed with, once.
+///
+/// # Errors
+/// Where the operating system has no randomness.
+pub(crate) fn nonce() -> Result<[u8; 24], Error> {
+    bytes()
+}
+
+/// A number from -1 to 1, to spread what would otherwise come at once.
+pub(crate) fn luck() -> f64 {
+    // Without randomness nothing is spread, and nothing else is wrong.
+    let bytes: [u8; 4] = bytes().unwrap_or([0, 0, 0, 128]);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX) * 2.0 - 1.0
+}
+
 /// A seed for a signing key.
 ///
 /// # Errors

@@ -31,6 +31,7 @@ pub mod oidc;
 mod passwords;
 mod start;
 pub mod store;
+mod vault;
 pub mod workflow;
 
 pub use self::{

@@ -20,6 +20,11 @@ struct Commit {
     command: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempt {
+    outcome: &'static str,
+}
+
 /// Every figure, once.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -29,6 +34,10 @@ pub(crate) struct Metrics {
     waiting: Gauge,
     commits: Family<Commit, Counter>,
     requests: Family<Request, Counter>,
+    attempts: Family<Attempt, Counter>,
+    owed: Gauge<u64, AtomicU64>,
+    owed_age_s: Gauge<u64, AtomicU64>,
+    dead: Gauge<u64, AtomicU64>,
 }
 
 /// One that waits. It counts until it is dropped.
@@ -50,6 +59,10 @@ impl Metrics {
             waiting: Gauge::default(),
             commits: Family::default(),
             requests: Family::default(),
+            attempts: Family::default(),
+            owed: Gauge::default(),
+            owed_age_s: Gauge::default(),
+            dead: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("revision", "The last commit", metrics.revision.clone());
@@ -61,7 +74,27 @@ impl Metrics {
         registry.register("commits", "Commits by command", metrics.commits.clone());
         let text = "Answered requests by route and status";
         registry.register("http_requests", text, metrics.requests.clone());
+        let text = "Attempts to send a message, by what came of them";
+        registry.register("delivery_attempts", text, metrics.attempts.clone());
+        let text = "Messages that are owed";
+        registry.register("deliveries_owed", text, metrics.owed.clone());
+        let text = "Seconds since the oldest message that is owed was due";
+        registry.register("deliveries_owed_age_seconds", text, metrics.owed_age_s.clone());
+        let text = "Messages that were given up";
+        registry.register("deliveries_dead", text, metrics.dead.clone());
         metrics
+    }
+
+    /// Counts an attempt.
+    pub(crate) fn attempted(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&Attempt { outcome }).inc();
+    }
+
+    /// How much is owed, since how many seconds, and how much was given up.
+    pub(crate) fn owes(&self, owed: u64, age_s: u64, dead: u64) {
+        self.owed.set(owed);
+        self.owed_age_s.set(age_s);
+        self.dead.set(dead);
     }
 
     pub(crate) fn committed(&self, command: &'static str) {

@@ -8,13 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use entitlements_outbound::{ClientConfig, HttpClient};
+use entitlements_outbound::{ClientConfig, HttpClient, guard::Guard};
 use tokio::net::TcpListener;
 
 use crate::{
     app::{Actor, App, Command, Live, NewKey, Parts},
     clock::Clock,
     config::{Config, ConfigError},
+    connectors::Clients,
     http, ids, jobs,
     keys::{self, Keys},
     oidc::Oidc,
@@ -202,6 +203,8 @@ fn open(config: &Config, clock: Clock) -> Result<App, String> {
         Oidc::new(oidc, client)
     });
     let oidc = oidc.transpose()?;
+    let guard = Guard::allowing(config.allow_networks.clone());
+    let clients = Clients::new(guard, config.extra_ca.clone()).map_err(|error| error.to_string())?;
     let epoch = store
         .read_blocking(|store| {
             live.load(store)?;
@@ -218,6 +221,7 @@ fn open(config: &Config, clock: Clock) -> Result<App, String> {
         max_age_s: config.max_age_s,
         public_url: config.public_url.clone(),
         oidc,
+        clients,
         lock,
     }))
 }

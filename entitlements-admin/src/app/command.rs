@@ -8,13 +8,15 @@ use entitlements_core::{
 };
 
 use super::{
+    connectors::{ConnectorInput, ConnectorNews},
     drafts::{DraftEdit, StartsWith, act_needs},
+    routing::Routing,
     users::{NewUser, Proof, UserChange},
 };
 use crate::workflow::{
-    Permission, Scope,
+    Kind, Permission, Redrive, Scope,
     publication::Act,
-    settings::{ApprovalSetting, RetentionSetting},
+    settings::{ApprovalSetting, OutboxSetting, RetentionSetting},
 };
 
 /// Something to change.
@@ -119,6 +121,63 @@ pub enum Command {
         sinks: Vec<SinkStatus>,
         /// What became of its pushes.
         receipts: Vec<Receipt>,
+    },
+    /// Make or replace a connector.
+    PutConnector {
+        /// Its key.
+        key: String,
+        /// What it is.
+        input: Box<ConnectorInput>,
+        /// What it must replace.
+        expected: Expected,
+    },
+    /// Sign with a new secret; the one before signs as well for a while.
+    RotateConnector {
+        /// Which connector.
+        key: String,
+        /// For how long, in seconds.
+        overlap_s: u64,
+    },
+    /// Take note of what became of a connector by itself.
+    NoteConnector {
+        /// Which.
+        key: String,
+        /// What.
+        news: ConnectorNews,
+    },
+    /// Make or replace a team, a rule or words.
+    PutRouting {
+        /// Its key.
+        key: String,
+        /// What it is.
+        routing: Routing,
+        /// What it must replace.
+        expected: Expected,
+    },
+    /// Remove a connector, a team, a rule or words.
+    RemoveRouting {
+        /// What kind of thing.
+        kind: Kind,
+        /// Its key.
+        key: String,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Set messages going again.
+    Redrive(Redrive),
+    /// Tell of what began or ended by an instant.
+    TellEdges {
+        /// The instant.
+        now: Timestamp,
+    },
+    /// Tell how sidecars are.
+    TellSidecars,
+    /// Say how messages are sent.
+    SetOutbox {
+        /// How.
+        setting: Box<OutboxSetting>,
+        /// What it must replace.
+        expected: Expected,
     },
     /// Say when changes of the catalog need approval.
     SetApproval {
@@ -233,6 +292,21 @@ impl Command {
             Self::CommitBarrier { .. } => "commit_barrier",
             Self::AbortBarrier { .. } => "abort_barrier",
             Self::NoteReceipts { .. } => "note_receipts",
+            Self::PutConnector { .. } => "put_connector",
+            Self::RotateConnector { .. } => "rotate_connector",
+            Self::NoteConnector { news: ConnectorNews::Verified, .. } => "verify_connector",
+            Self::NoteConnector { news: ConnectorNews::Disabled { .. }, .. } => "disable_connector",
+            Self::PutRouting { routing: Routing::Team(_), .. } => "put_team",
+            Self::PutRouting { routing: Routing::Route(_), .. } => "put_route",
+            Self::PutRouting { routing: Routing::Template(_), .. } => "put_template",
+            Self::RemoveRouting { kind: Kind::Connector, .. } => "remove_connector",
+            Self::RemoveRouting { kind: Kind::Team, .. } => "remove_team",
+            Self::RemoveRouting { kind: Kind::Route, .. } => "remove_route",
+            Self::RemoveRouting { .. } => "remove_template",
+            Self::Redrive(_) => "redrive",
+            Self::TellEdges { .. } => "tell_edges",
+            Self::TellSidecars => "tell_sidecars",
+            Self::SetOutbox { .. } => "set_outbox",
             Self::SetApproval { .. } => "set_approval",
             Self::SetRetention { .. } => "set_retention",
             Self::NoteHistory { .. } => "prune_history",
@@ -264,9 +338,17 @@ impl Command {
                 Permission::PublishCatalog
             }
             Self::NoteReceipts { .. } => Permission::FollowSync,
-            Self::SetApproval { .. } | Self::SetRetention { .. } | Self::NoteHistory { .. } => {
-                Permission::ManageSettings
-            }
+            Self::PutConnector { .. }
+            | Self::RotateConnector { .. }
+            | Self::NoteConnector { .. }
+            | Self::PutRouting { .. }
+            | Self::RemoveRouting { .. } => Permission::ManageConnectors,
+            Self::Redrive(_) => Permission::Redrive,
+            Self::TellEdges { .. } | Self::TellSidecars => Permission::ManageSettings,
+            Self::SetApproval { .. }
+            | Self::SetOutbox { .. }
+            | Self::SetRetention { .. }
+            | Self::NoteHistory { .. } => Permission::ManageSettings,
             Self::CreateUser(_)
             | Self::ChangeUser { .. }
             | Self::RemoveUser { .. }

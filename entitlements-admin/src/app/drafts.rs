@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     App, Call, Error, Expected,
+    connectors::notice,
     execute::Decided,
     parsed,
     preview::{Laid, Preview},
@@ -17,6 +18,7 @@ use crate::{
     workflow::{
         Changeset, Kind, ObjectId, Origin, Permission, Record, Write,
         draft::{self, DraftRecord, Edits, ObjectRef},
+        notice::{Event as Tidings, PublicationMove},
         publication::{self, Act, Context, Effect, Event, Policy, Principal, Publication, Stage},
         settings::ApprovalSetting,
     },
@@ -209,6 +211,7 @@ impl App {
         let effect = laid.as_ref().map_or(Effect::UNKNOWN, |laid| laid.effect);
         let who = principal(call);
         let context = self.context(call, &who, effect).await?;
+        let waited = publication.stage != Stage::Draft;
         let step = publication::step(&publication, act.clone(), &context)?;
         let mut changes = origin.changeset(format!("draft {id}"));
         let mut record = record.at(step.publication);
@@ -221,6 +224,9 @@ impl App {
         }
         if let Event::BrokeGlass { reason } | Event::Rejected { comment: reason } = &step.event {
             changes.origin.reason = Some(reason.clone());
+        }
+        if let Some(event) = told(&step.event, id, &record, &changes.origin, waited) {
+            changes.notices.push(notice(format!("draft/{id}"), changes.origin.at, &event)?);
         }
         write(&mut changes, id, Some(stored.revision), &record)?;
         let then = match step.event {
@@ -268,6 +274,9 @@ impl App {
             let published = publication_of(&kept.id, &kept.record)?;
             let undone = kept.record.at(Publication { stage: Stage::RolledBack, ..published });
             write(changes, &kept.id, Some(kept.revision), &undone)?;
+            let moved = publication_move(&kept.id, &undone, &changes.origin);
+            let event = Tidings::PublicationRolledBack(moved);
+            changes.notices.push(notice(format!("draft/{}", kept.id), changes.origin.at, &event)?);
         }
         Ok(())
     }
@@ -336,6 +345,34 @@ pub(super) const fn act_needs(act: &Act) -> Permission {
             Permission::PublishCatalog
         }
         Act::BreakGlass { .. } => Permission::BreakGlass,
+    }
+}
+
+/// What people want to hear of a step of a draft. `waited` is whether it had been submitted.
+fn told(
+    event: &Event,
+    id: &str,
+    record: &DraftRecord,
+    origin: &Origin,
+    waited: bool,
+) -> Option<Tidings> {
+    let moved = publication_move(id, record, origin);
+    Some(match event {
+        Event::Submitted | Event::SentBack(_) => Tidings::PublicationSubmitted(moved),
+        Event::Withdrawn | Event::Rejected { .. } => Tidings::PublicationReturned(moved),
+        Event::Discarded if waited => Tidings::PublicationReturned(moved),
+        Event::RolledBack => Tidings::PublicationRolledBack(moved),
+        event if event.publishes() => Tidings::PublicationPublished(moved),
+        _ => return None,
+    })
+}
+
+fn publication_move(id: &str, record: &DraftRecord, origin: &Origin) -> PublicationMove {
+    PublicationMove {
+        draft: Some(id.into()),
+        name: record.name.clone(),
+        by: origin.actor.clone(),
+        reason: origin.reason.clone(),
     }
 }
 

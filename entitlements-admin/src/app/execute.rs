@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use entitlements_core::{Catalog, Draft, Problem, Revision, Tenant, TenantKey};
 
-use super::{App, Call, Command, Error, Expected, NewKey, Outcome};
+use super::{App, Call, Command, Error, Expected, NewKey, Outcome, connectors::notice};
 use crate::{
     ids,
     store::{CommitError, Committed, Conflict, Repeated, Stored},
     workflow::{
-        self, Answer, Changeset, Key, Kind, ObjectId, Origin, key, settings::HistorySetting,
+        self, Answer, Changeset, Key, Kind, ObjectId, Origin, key,
+        notice::{Event, PublicationMove},
+        settings::HistorySetting,
     },
 };
 
@@ -94,6 +96,7 @@ impl App {
                 let name = id.split('.').next().unwrap_or(id);
                 Some(key::text(name, &self.secret_of(call, id)))
             }
+            ("put_connector" | "rotate_connector", Some(id)) => self.drawn_for_receiver(call, id),
             _ => None,
         };
         Outcome { revision, warnings, id, secret, repeated }
@@ -146,6 +149,27 @@ impl App {
             }
             Work::Other(Command::NoteReceipts { sidecar, boot, sinks, receipts }) => {
                 self.decide_receipts(origin, (sidecar, boot), sinks, receipts).await
+            }
+            Work::Other(Command::PutConnector { key, input, expected }) => {
+                self.decide_connector(call, origin, key, input, *expected).await
+            }
+            Work::Other(Command::RotateConnector { key, overlap_s }) => {
+                self.decide_rotation(call, origin, key, *overlap_s).await
+            }
+            Work::Other(Command::NoteConnector { key, news }) => {
+                self.decide_connector_news(origin, key, news).await
+            }
+            Work::Other(Command::PutRouting { key, routing, expected }) => {
+                self.decide_routing(origin, key, routing, *expected).await
+            }
+            Work::Other(Command::RemoveRouting { kind, key, expected }) => {
+                self.decide_routing_removal(origin, *kind, key, *expected).await
+            }
+            Work::Other(Command::Redrive(redrive)) => self.decide_redrive(origin, redrive).await,
+            Work::Other(Command::TellEdges { now }) => self.decide_edges(origin, *now).await,
+            Work::Other(Command::TellSidecars) => self.decide_sidecars(origin).await,
+            Work::Other(Command::SetOutbox { setting, expected }) => {
+                self.decide_setting(origin, &**setting, *expected).await
             }
             Work::Other(Command::SetApproval { setting, expected }) => {
                 self.decide_setting(origin, setting, *expected).await
@@ -259,6 +283,14 @@ impl App {
         changes.writes.extend(
             workflow::tenants::replacing_all(&revisions, tenants).map_err(Error::InvalidTenants)?,
         );
+        let moved = PublicationMove {
+            draft: None,
+            name: "The catalog".into(),
+            by: changes.origin.actor.clone(),
+            reason: changes.origin.reason.clone(),
+        };
+        let event = Event::PublicationPublished(moved);
+        changes.notices.push(notice("catalog", changes.origin.at, &event)?);
         changes.answer.warnings =
             self.import_warnings(Arc::clone(catalog), Arc::clone(tenants)).await?;
         Ok(changes.into())

@@ -13,12 +13,13 @@ use entitlements_core::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Actor, App, Call, Command, Error, execute::Decided, parsed};
+use super::{Actor, App, Call, Command, Error, connectors::notice, execute::Decided, parsed};
 use crate::{
     store::Note,
     workflow::{
         Kind, ObjectId, Origin, Record, Write,
         fleet::{Member, tidings},
+        notice::{Event, SinkTrouble},
     },
 };
 
@@ -258,6 +259,12 @@ impl App {
                 .cloned()
                 .collect();
             let Some(last) = news.last() else { continue };
+            for receipt in &news {
+                if let Some(event) = told(sidecar, sink, receipt) {
+                    let subject = format!("sink/{sidecar}/{}", sink.name);
+                    changes.notices.push(notice(subject, changes.origin.at, &event)?);
+                }
+            }
             let kept = KeptSink {
                 sidecar: sidecar.into(),
                 boot: boot.into(),
@@ -271,6 +278,23 @@ impl App {
             changes.writes.insert(id, Write { expected, after: Some(record) });
         }
         Ok(changes.into())
+    }
+}
+
+/// What people want to hear of a push.
+fn told(sidecar: &str, sink: &SinkStatus, receipt: &Receipt) -> Option<Event> {
+    let trouble = SinkTrouble {
+        sidecar: sidecar.into(),
+        sink: sink.name.clone(),
+        kind: sink.kind.clone(),
+        revision: receipt.revision,
+        changed: receipt.changed,
+        detail: receipt.detail.clone(),
+    };
+    match receipt.outcome.as_str() {
+        "drifted" => Some(Event::SinkDrifted(trouble)),
+        "repaired" => Some(Event::SinkRepaired(trouble)),
+        _ => None,
     }
 }
 

@@ -3,18 +3,23 @@
 mod access;
 mod audit;
 mod barriers;
+mod book;
 mod command;
+mod connectors;
 mod drafts;
 mod error;
 mod execute;
 mod fleet;
 mod live;
+mod outbox;
 mod past;
 mod preview;
 mod provider;
+mod routing;
 mod sessions;
 mod settings;
 mod sync;
+mod tidings;
 mod usage;
 mod users;
 mod what_if;
@@ -35,12 +40,15 @@ pub use self::{
     access::{Access, Actor, Call},
     barriers::BarrierState,
     command::{Command, Expected, NewKey, Outcome},
+    connectors::{ConnectorInput, ConnectorNews, Tested},
     drafts::{DraftEdit, KeptDraft, StartsWith},
     error::Error,
     fleet::{Denial, FleetState},
+    outbox::KeptDelivery,
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
     provider::Away,
+    routing::{Previewed, Routing},
     sessions::{Opened, SignIn},
     sync::{Asked, Intent, Publication, Told},
     usage::Used,
@@ -49,11 +57,13 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
+    connectors::Clients,
     keys::Keys,
     metrics::Metrics,
     oidc::Oidc,
     passwords::Passwords,
     store::{Listed, Note, Store, Stored},
+    vault::Vault,
     workflow::{Key, Kind, ObjectId, doors},
 };
 
@@ -68,6 +78,10 @@ struct Inner {
     metrics: Metrics,
     publisher: sync::Publisher,
     fleet: fleet::Fleet,
+    books: book::Books,
+    edges: tidings::EdgesAhead,
+    clients: Clients,
+    vault: Vault,
     key_uses: access::KeyUses,
     past_catalogs: past::PastCatalogs,
     passwords: Passwords,
@@ -90,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) max_age_s: u32,
     pub(crate) public_url: Option<String>,
     pub(crate) oidc: Option<Oidc>,
+    pub(crate) clients: Clients,
     pub(crate) lock: Option<File>,
 }
 
@@ -101,6 +116,7 @@ impl fmt::Debug for App {
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
+        let vault = Vault::new(&parts.keys.root.to_bytes());
         let publisher = sync::Publisher::new(
             parts.keys,
             parts.environment,
@@ -115,6 +131,10 @@ impl App {
             metrics: Metrics::new(),
             publisher,
             fleet: fleet::Fleet::default(),
+            books: book::Books::default(),
+            edges: tidings::EdgesAhead::default(),
+            clients: parts.clients,
+            vault,
             key_uses: access::KeyUses::default(),
             past_catalogs: past::PastCatalogs::default(),
             passwords: Passwords::default(),
@@ -303,7 +323,8 @@ impl App {
 
     /// When a reconciler must look at something next.
     pub(crate) async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        Ok(self.store().read(|store| store.next_due()).await?)
+        let kept = self.store().read(|store| store.next_due()).await?;
+        Ok(kept.into_iter().chain(self.next_edge()).min())
     }
 
     /// Takes or keeps the right to do something alone until an instant.

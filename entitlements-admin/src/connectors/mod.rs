@@ -166,6 +166,11 @@ impl Report {
         Self { outcome, detail: detail.into(), task: None, disables: None }
     }
 
+    /// That nothing was sent, and whether it may be later.
+    pub(crate) fn unsent(later: bool, detail: String) -> Self {
+        if later { Self::retry(detail) } else { Self::refused(detail) }
+    }
+
     fn delivered(detail: impl Into<String>) -> Self {
         Self::new(Outcome::Delivered, detail)
     }

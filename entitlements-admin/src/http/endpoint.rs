@@ -177,6 +177,12 @@ impl Endpoint {
         self
     }
 
+    /// It says that it is done, and nothing else.
+    pub(super) fn answers_with_nothing(mut self) -> Self {
+        self.doc.status = 204;
+        self
+    }
+
     /// It sends the browser elsewhere.
     pub(super) fn redirects(mut self) -> Self {
         self.doc.status = 303;

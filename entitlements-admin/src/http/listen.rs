@@ -30,21 +30,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that is up.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Server {
     /// Takes connections from a listener.
-    pub(crate) fn start(listener: TcpListener, app: App) -> Self {
+    #[must_use]
+    pub fn start(listener: TcpListener, app: App) -> Self {
         let stop = watch::Sender::new(false);
         let task = tokio::spawn(accept(listener, router(app), stop.subscribe()));
         Self { stop, task }
     }
 
     /// Takes no more, and waits until what was asked is answered.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the server did not end in an orderly way");

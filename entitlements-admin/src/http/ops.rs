@@ -30,6 +30,9 @@ pub(super) async fn ready(State(app): State<App>) -> Reply {
 /// The figures, in the text format of Prometheus.
 pub(super) async fn metrics(State(app): State<App>) -> Reply {
     let pin = app.pin();
+    let (state, _) = app.outbox().await?;
+    let age = state.due_since.map(|since| app.now().since(since).as_secs());
+    app.metrics().owes(state.open, age.unwrap_or_default(), state.dead);
     let text = app
         .metrics()
         .text(app.revision().0, pin.tenant_count())

@@ -15,25 +15,29 @@ use entitlements_core::{
 use serde_json::Value;
 
 use super::{
-    audit, catalog, decisions, drafts,
+    audit, catalog, connectors, decisions, drafts,
     endpoint::{Endpoint, Route, Verb, endpoint},
     extract::{Instant, Page},
-    fleet, guard, history, keys, openapi, ops,
+    fleet, guard, history, keys, notices, openapi, ops,
     problem::{Code, Problem},
     reply::Committed,
-    schema, session, settings, sync, tenants, usage, users,
+    routing, schema, session, settings, sync, tenants, usage, users,
 };
 use crate::{
-    app::{Access, App},
+    app::{Access, App, Previewed},
     audit_export::Line,
     workflow::{
         Permission,
-        settings::{ApprovalSetting, RetentionSetting},
+        routing::{Route as RouteRule, Team},
+        settings::{ApprovalSetting, OutboxSetting, RetentionSetting},
+        template::Template,
     },
 };
 
 /// What the sync is made of.
 const BYTES: &str = "application/octet-stream";
+/// How long a test of a connector may take: what sending may, and some more.
+const PATIENCE_TEST: Duration = Duration::from_secs(75);
 /// How long a long poll may take: what it may wait, and some more.
 const PATIENCE_POLL: Duration = Duration::from_secs(sync::WAIT_S_MAX + 15);
 
@@ -67,6 +71,8 @@ pub(super) fn table() -> Vec<Endpoint> {
         session_routes(),
         admin_routes(),
         fleet_routes(),
+        notice_routes(),
+        routing_routes(),
         other_routes(),
     ]
     .into_iter()
@@ -432,6 +438,25 @@ fn admin_routes() -> Vec<Endpoint> {
             .body::<RetentionSetting>()
             .answers::<Committed<'_>>()
             .versioned(),
+        endpoint(
+            Get,
+            "/v1/settings/outbox",
+            read,
+            "How often messages are tried, and how long it is kept what became of them",
+            settings::outbox,
+        )
+        .answers::<OutboxSetting>()
+        .versioned(),
+        endpoint(
+            Put,
+            "/v1/settings/outbox",
+            set,
+            "Say how messages are sent",
+            settings::put_outbox,
+        )
+        .body::<OutboxSetting>()
+        .answers::<Committed<'_>>()
+        .versioned(),
         endpoint(Get, "/v1/audit", audit, "Who did what, newest first", audit::list)
             .query::<audit::Search>()
             .answers::<audit::List>(),
@@ -503,6 +528,164 @@ fn fleet_routes() -> Vec<Endpoint> {
         )
         .query::<fleet::Denied>()
         .answers::<fleet::Denials>(),
+    ]
+}
+
+fn notice_routes() -> Vec<Endpoint> {
+    let (read, again) = (Needs(P::ReadNotices), Needs(P::Redrive));
+    vec![
+        endpoint(
+            Get,
+            "/v1/event-types",
+            Anyone,
+            "Every type of event, with the schema of its data",
+            notices::types,
+        )
+        .answers::<notices::Types>(),
+        endpoint(Get, "/v1/notices", read, "What happened, newest first", notices::list)
+            .query::<notices::NoticeFilter>()
+            .answers::<notices::Notices>(),
+        endpoint(
+            Get,
+            "/v1/notices/{id}",
+            read,
+            "What happened, as it is sent, and who was told",
+            notices::get,
+        )
+        .answers::<notices::NoticeWhole>(),
+        endpoint(
+            Get,
+            "/v1/deliveries",
+            read,
+            "Messages, newest first; with `stage=dead`, those that were given up",
+            notices::deliveries,
+        )
+        .query::<notices::DeliveryFilter>()
+        .answers::<notices::Deliveries>(),
+        endpoint(
+            Get,
+            "/v1/deliveries/{id}",
+            read,
+            "A message, with every attempt",
+            notices::delivery,
+        )
+        .answers::<notices::DeliveryWhole>(),
+        endpoint(
+            Post,
+            "/v1/deliveries/redrive",
+            again,
+            "Send again what failed, or what is missing",
+            notices::redrive,
+        )
+        .body::<notices::Range>()
+        .answers::<Committed<'_>>(),
+        endpoint(
+            Post,
+            "/v1/deliveries/{id}/redrive",
+            again,
+            "Send a message again",
+            notices::redrive_one,
+        )
+        .answers::<Committed<'_>>(),
+        endpoint(Get, "/v1/tasks", read, "What is followed up elsewhere", notices::tasks)
+            .query::<notices::TaskFilter>()
+            .answers::<notices::Tasks>(),
+        endpoint(Get, "/v1/tasks/{id}", read, "One follow-up", notices::task)
+            .answers::<notices::TaskWhole>(),
+    ]
+}
+
+fn routing_routes() -> Vec<Endpoint> {
+    let (read, set) = (Needs(P::ReadNotices), Needs(P::ManageConnectors));
+    let (connector, team) = ("/v1/connectors/{key}", "/v1/teams/{key}");
+    let (route, template) = ("/v1/routes/{key}", "/v1/templates/{key}");
+    let written = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned();
+    vec![
+        endpoint(Get, "/v1/connectors", read, "Where messages go, by key", connectors::list)
+            .query::<Page>()
+            .answers::<connectors::List>(),
+        endpoint(Get, connector, read, "A connector, without its credentials", connectors::get)
+            .answers::<connectors::Shown>()
+            .versioned(),
+        endpoint(Put, connector, set, "Make or replace a connector", connectors::put)
+            .body::<connectors::Wanted>()
+            .answers::<connectors::Written>()
+            .versioned(),
+        written(endpoint(Delete, connector, set, "Remove a connector", connectors::delete)),
+        endpoint(
+            Post,
+            "/v1/connectors/{key}/rotate",
+            set,
+            "Sign with a new secret; the one before signs as well for a while",
+            connectors::rotate,
+        )
+        .body::<connectors::Rotation>()
+        .answers::<connectors::Written>(),
+        endpoint(
+            Post,
+            "/v1/connectors/{key}/verify",
+            set,
+            "Ask a webhook's receiver whether it wants to hear from us",
+            connectors::verify,
+        )
+        .answers::<Committed<'_>>()
+        .large(),
+        endpoint(
+            Post,
+            "/v1/connectors/{key}/test",
+            set,
+            "Send a test, and say what came of it",
+            connectors::test,
+        )
+        .query::<connectors::TestTo>()
+        .answers::<connectors::TestResult>()
+        .patient(PATIENCE_TEST),
+        endpoint(
+            Post,
+            "/v1/inbound/jira/{key}",
+            Public,
+            "Take a signed message of Jira's: it may close a follow-up, and nothing else",
+            connectors::hear_jira,
+        )
+        .answers_with_nothing()
+        .large(),
+        endpoint(Get, "/v1/teams", read, "Teams, by key", routing::teams)
+            .query::<Page>()
+            .answers::<routing::Teams>(),
+        endpoint(Get, team, read, "A team", routing::team).answers::<Team>().versioned(),
+        written(
+            endpoint(Put, team, set, "Make or replace a team", routing::put_team).body::<Team>(),
+        ),
+        written(endpoint(Delete, team, set, "Remove a team", routing::delete_team)),
+        endpoint(Get, "/v1/routes", read, "Who is told of what, by key", routing::routes)
+            .query::<Page>()
+            .answers::<routing::Routes>(),
+        endpoint(Get, route, read, "A rule", routing::route).answers::<RouteRule>().versioned(),
+        written(
+            endpoint(Put, route, set, "Make or replace a rule", routing::put_route)
+                .body::<RouteRule>(),
+        ),
+        written(endpoint(Delete, route, set, "Remove a rule", routing::delete_route)),
+        endpoint(Get, "/v1/templates", read, "The words of messages, by key", routing::templates)
+            .query::<Page>()
+            .answers::<routing::Templates>(),
+        endpoint(
+            Post,
+            "/v1/templates/preview",
+            read,
+            "What comes of words for an event",
+            routing::preview,
+        )
+        .body::<routing::Trial>()
+        .answers::<Previewed>(),
+        endpoint(Get, template, read, "The words of a message", routing::template)
+            .answers::<Template>()
+            .versioned(),
+        written(
+            endpoint(Put, template, set, "Make or replace words", routing::put_template)
+                .body::<Template>(),
+        ),
+        written(endpoint(Delete, template, set, "Remove words", routing::delete_template)),
     ]
 }
 

@@ -8,7 +8,7 @@ use super::{
     problem::{Code, Problem},
     reply::{self, Reply},
 };
-use crate::app::App;
+use crate::{app::App, workflow::notice::EventType};
 
 /// What there is a schema of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +59,13 @@ impl std::str::FromStr for Document {
 /// One schema, for editors and clients. It holds nobody's data, so it takes no key.
 pub(super) async fn get(State(app): State<App>, Segments(file): Segments<String>) -> Reply {
     let name = file.strip_suffix(".json").unwrap_or_default();
+    if let Some(event_type) = EventType::of_code(name) {
+        return reply::json(StatusCode::OK, app.revision(), &event_type.schema_document());
+    }
     let document: Document = name.parse().map_err(|_| {
         let detail = format!(
-            "there is no schema `{file}`: use `catalog.json`, `tenant.json` or `document.json`"
+            "there is no schema `{file}`: use `catalog.json`, `tenant.json`, `document.json`, or \
+             that of a type of event, such as `promotion.started.json`"
         );
         Problem::new(Code::NotFound, detail)
     })?;

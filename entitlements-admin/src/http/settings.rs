@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     app::{App, Call, Command},
-    workflow::settings::{ApprovalSetting, RetentionSetting, Setting},
+    workflow::settings::{ApprovalSetting, OutboxSetting, RetentionSetting, Setting},
 };
 
 async fn get<S: Setting>(app: App, headers: &HeaderMap) -> Reply {
@@ -30,6 +30,23 @@ pub(super) async fn approval(State(app): State<App>, headers: HeaderMap) -> Repl
 /// How long the past is kept.
 pub(super) async fn retention(State(app): State<App>, headers: HeaderMap) -> Reply {
     get::<RetentionSetting>(app, &headers).await
+}
+
+/// How messages are sent.
+pub(super) async fn outbox(State(app): State<App>, headers: HeaderMap) -> Reply {
+    get::<OutboxSetting>(app, &headers).await
+}
+
+/// Says how messages are sent.
+pub(super) async fn put_outbox(
+    State(app): State<App>,
+    Extension(call): Extension<Call>,
+    request: Request,
+) -> Reply {
+    let expected = expected(request.headers())?;
+    let setting = Box::new(body::read(request, BYTES_MAX).await?);
+    let outcome = app.execute(call, Command::SetOutbox { setting, expected }).await?;
+    reply::committed(&outcome, true)
 }
 
 /// Says when changes of the catalog need approval.

@@ -4,6 +4,7 @@
 //! often as one likes. Where several control planes share a database, a lease lets one of them work.
 
 mod barrier;
+mod outbox;
 mod publisher;
 mod retention;
 
@@ -35,11 +36,15 @@ pub(crate) fn start(app: App, holder: String) -> JoinHandle<()> {
                 until_due(&app, seen).await;
             }
         };
-        tokio::select! {
-            () = work => {}
-            () = barrier::run(app.clone()) => {}
-            () = app.told_to_stop() => {}
-        }
+        let until_told = async {
+            tokio::select! {
+                () = work => {}
+                () = barrier::run(app.clone()) => {}
+                () = app.told_to_stop() => {}
+            }
+        };
+        // The outbox ends by itself, once what is under way is finished.
+        tokio::join!(until_told, outbox::run(app.clone(), holder.clone()));
     })
 }
 
@@ -54,8 +59,19 @@ pub async fn run(app: &App, holder: &str) -> Result<(), Error> {
         return Ok(());
     }
     publisher::run(app).await?;
+    app.tell_edges().await?;
+    app.tell_sidecars().await?;
     retention::run(app).await?;
     app.keep_checkpoint(CHECKPOINT_ROWS).await
+}
+
+/// Sends every message that is due now, and returns once it is recorded what came of it. Says how
+/// many attempts that were.
+///
+/// # Errors
+/// Where the store fails. What was recorded by then is recorded.
+pub async fn deliver(app: &App, holder: &str) -> Result<usize, Error> {
+    outbox::run_once(app, holder).await
 }
 
 /// Waits until there may be something to do since a commit: a draft's instant has come, there are

@@ -8,6 +8,7 @@ use super::micros;
 use crate::{
     app::{App, Error},
     store::Note,
+    workflow::settings::OutboxSetting,
     workflow::sign_in::{FAILURES_KEPT, SESSION_AGE_MAX, SESSION_IDLE_MAX},
 };
 
@@ -19,6 +20,7 @@ const ANSWERS_KEPT: Duration = DAY;
 /// that nobody wants to know of any more.
 pub(super) async fn run(app: &App) -> Result<(), Error> {
     let now = app.now();
+    let (outbox, _) = app.setting::<OutboxSetting>().await?;
     let notes = vec![
         Note::PruneAnswers { before: now.minus(ANSWERS_KEPT) },
         Note::PruneSessions {
@@ -27,6 +29,7 @@ pub(super) async fn run(app: &App) -> Result<(), Error> {
         },
         Note::PrunePending { before: now },
         Note::PruneFailures { before: now.minus(FAILURES_KEPT) },
+        Note::PruneOutbox { before: now.minus(DAY.saturating_mul(outbox.kept_days)) },
     ];
     app.keep_notes(notes).await?;
     let Some(days) = app.retention().await?.history_days else { return Ok(()) };

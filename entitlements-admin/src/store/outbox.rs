@@ -14,7 +14,7 @@ use super::{
     sql,
 };
 use crate::workflow::{
-    Notice, Redrive,
+    Kind, Notice, Redrive,
     delivery::{Outcome, Progress, Stage},
     lane::Lane,
     notice::{EventType, KeptNotice},
@@ -164,6 +164,21 @@ pub struct DeliverySearch {
     pub limit: u32,
 }
 
+impl DeliverySearch {
+    /// All of them, the newest first.
+    #[must_use]
+    pub fn of_all(limit: u32) -> Self {
+        Self {
+            before: (Revision(i64::MAX.unsigned_abs()), 0, String::new()),
+            stage: String::new(),
+            connector: String::new(),
+            subject: String::new(),
+            notice: String::new(),
+            limit,
+        }
+    }
+}
+
 /// Which follow-ups to list. What is empty asks for nothing.
 #[derive(Debug, Clone, Default)]
 pub struct TaskSearch {
@@ -215,6 +230,15 @@ pub(super) fn put_notices(
     Ok(())
 }
 
+/// Gives up what is owed to a connector that is removed.
+pub(super) fn drop_owed(
+    session: &mut dyn Session,
+    connector: &str,
+    now: Timestamp,
+) -> Result<(), SqlError> {
+    session.execute(sql::DELIVERY_DROP, values![now.as_micros(), connector]).map(drop)
+}
+
 /// Sets messages going again.
 pub(super) fn redrive(
     session: &mut dyn Session,
@@ -262,6 +286,11 @@ fn dispatch_one(
     now: Timestamp,
 ) -> Result<bool, SqlError> {
     let Dispatch { route, team, connector, template, is_ordered, due_at, bin } = dispatch;
+    // One that was removed meanwhile is told nothing.
+    let values = values![Kind::Connector.code(), connector];
+    if session.first(sql::OBJECT_GET, values, |_| Ok(()))?.is_none() {
+        return Ok(false);
+    }
     let joined = match bin {
         None => None,
         Some((name, _)) => {
@@ -300,23 +329,16 @@ fn dispatch_one(
 /// Takes messages that are due, as many for each destination as it has room for. The destinations
 /// that have least under way come first.
 pub(super) fn claim(session: &mut dyn Session, claim: &Claim) -> Result<Vec<Claimed>, SqlError> {
-    let due = session.all(sql::DELIVERY_DUE, values![claim.now.as_micros()], |row| {
-        let connector = row.text()?;
-        row.integer()?;
-        Ok(connector)
-    })?;
-    let mut due: Vec<(usize, String)> = due
-        .into_iter()
-        .filter_map(|connector| Some((*claim.lanes.get(&connector)?, connector)))
-        .collect();
-    due.sort_by_key(|(under_way, _)| *under_way);
+    let mut lanes: Vec<(usize, &str)> =
+        claim.lanes.iter().map(|(connector, count)| (*count, connector.as_str())).collect();
+    lanes.sort_unstable();
     let (mut claimed, mut left) = (Vec::new(), claim.limit);
-    for (under_way, connector) in due {
-        let room = lane(session, &connector)?.room(under_way, claim.now).min(left);
+    for (under_way, connector) in lanes {
+        let room = lane(session, connector)?.room(under_way, claim.now).min(left);
         if room == 0 {
             continue;
         }
-        let ids = claim_lane(session, claim, &connector, room)?;
+        let ids = claim_lane(session, claim, connector, room)?;
         left = left.saturating_sub(ids.len());
         for id in ids {
             claimed.extend(taken(session, &id, claim.now)?);
@@ -529,6 +551,14 @@ impl Reading<'_> {
         self.all(sql::TASK_LIST, values![after, subject, state, connector, *limit], task_row)
     }
 
+    /// A follow-up that is shown.
+    ///
+    /// # Errors
+    /// As [`Reading::unrouted`].
+    pub fn task(&self, id: &str) -> Result<Option<Task>, ReadError> {
+        self.first(sql::TASK_GET, values![id], task_row)
+    }
+
     /// The follow-up of this name elsewhere.
     ///
     /// # Errors
@@ -550,13 +580,12 @@ impl Reading<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// When a message is due next after an instant.
+    /// When the first message is due that is owed.
     ///
     /// # Errors
     /// As [`Reading::unrouted`].
-    pub fn next_delivery(&self, after: Timestamp) -> Result<Option<Timestamp>, ReadError> {
-        let next = self.first(sql::DELIVERY_NEXT, values![after.as_micros()], instant)?;
-        Ok(next.flatten())
+    pub fn first_delivery(&self) -> Result<Option<Timestamp>, ReadError> {
+        Ok(self.first(sql::DELIVERY_FIRST, &[], instant)?.flatten())
     }
 
     /// How much is owed.

@@ -188,14 +188,11 @@ statements! {
                        AND ($7 = '' OR id IN
                             (SELECT delivery FROM delivery_notice WHERE notice = $7))
                      ORDER BY revision DESC, place DESC, id DESC LIMIT $8";
-    DELIVERY_DUE = "SELECT connector, min(due_at) FROM delivery
-                    WHERE finished_at IS NULL AND due_at <= $1
-                      AND (lease_until IS NULL OR lease_until <= $1)
-                    GROUP BY connector ORDER BY 2, 1";
-    DELIVERY_NEXT = "SELECT min(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END)
-                     FROM delivery
-                     WHERE finished_at IS NULL
-                       AND (CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) > $1";
+    DELIVERY_FIRST = "SELECT min(due_at) FROM delivery WHERE finished_at IS NULL";
+    DELIVERY_DROP = "UPDATE delivery
+                     SET stage = 'refused', finished_at = $1, due_at = NULL, doubtful_since = NULL,
+                         detail = 'the connector was removed'
+                     WHERE connector = $2 AND finished_at IS NULL";
     DELIVERY_OPEN = "SELECT count(*), min(due_at) FROM delivery WHERE finished_at IS NULL";
     DELIVERY_DEAD = "SELECT count(*) FROM delivery WHERE stage = 'dead'";
     // What another one took in between is not taken again: the condition stands outside as well.
@@ -254,6 +251,9 @@ statements! {
                         changed_at, closed_at, is_shown
                  FROM task WHERE connector = $1 AND subject = $2
                  ORDER BY opened_at DESC, id DESC LIMIT 1";
+    TASK_GET = "SELECT id, connector, subject, state, opened_by, external_id, handle, url, opened_at,
+                       changed_at, closed_at, is_shown
+                FROM task WHERE id = $1 AND is_shown = 1";
     TASK_EXTERNAL = "SELECT id, connector, subject, state, opened_by, external_id, handle, url,
                             opened_at, changed_at, closed_at, is_shown
                      FROM task WHERE connector = $1 AND external_id = $2

@@ -10,7 +10,7 @@ use super::{
     session::{Mode, Session, SqlError, values},
     sql,
 };
-use crate::workflow::{Changeset, IdempotencyKey, ObjectId, Origin, SessionChange, Write, doors};
+use crate::workflow::{Changeset, IdempotencyKey, Kind, ObjectId, Origin, SessionChange, Write, doors};
 
 /// What became of one changeset.
 pub(super) type Committing = Result<Committed, CommitError>;
@@ -72,6 +72,9 @@ fn commit_one(session: &mut dyn Session, changes: &Changeset) -> Committing {
         let was = before.as_ref().map(|row| &*row.json);
         closes_door |= doors::closes(id.kind, was, write.after.as_ref().map(|row| &*row.json));
         list.push(put(session, revision, id, before, write)?);
+        if id.kind == Kind::Connector && write.after.is_none() {
+            outbox::drop_owed(session, &id.key, changes.origin.at)?;
+        }
     }
     if closes_door {
         a_door_is_left(session)?;

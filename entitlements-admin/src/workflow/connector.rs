@@ -336,21 +336,27 @@ impl ConnectorKind {
         }
     }
 
+    /// Goes on where it knows credentials of these names.
+    ///
+    /// # Errors
+    /// Which it does not.
+    pub fn check_names(&self, names: impl IntoIterator<Item = String>) -> Result<(), String> {
+        let known = self.credential_names();
+        let unknown = names.into_iter().find(|name| !known.contains(&name.as_str()));
+        let Some(name) = unknown else { return Ok(()) };
+        let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        Err(format!(
+            "`credentials.{name}` means nothing to this kind of connector: it knows {}",
+            known.join(", ")
+        ))
+    }
+
     /// What is wrong with it and its credentials first, in a sentence that repeats no credential.
     ///
     /// # Errors
     /// Where something is.
     pub fn check(&self, credentials: &Credentials) -> Result<(), String> {
-        for name in credentials.0.keys() {
-            let known = self.credential_names();
-            if !known.contains(&name.as_str()) && !is_kept_for_rotation(name) {
-                let known = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
-                return Err(format!(
-                    "`credentials.{name}` means nothing to this kind of connector: it knows {}",
-                    known.join(", ")
-                ));
-            }
-        }
+        self.check_names(credentials.names())?;
         for (name, value) in &credentials.0 {
             let fits = !value.trim().is_empty() && value.len() <= CREDENTIAL_BYTES_MAX;
             if !fits || value.chars().any(char::is_control) {
@@ -496,6 +502,20 @@ impl Credentials {
         self.0.keys().filter(|name| !is_kept_for_rotation(name)).cloned().collect()
     }
 
+    /// The same with the signing secret of those that were kept, where none is given: a webhook is not
+    /// given another one by the way.
+    #[must_use]
+    pub fn keeping_secret_of(mut self, kept: &Self, kind: &ConnectorKind) -> Self {
+        if matches!(kind, ConnectorKind::Webhook(_)) && self.get("secret").is_none() {
+            for name in ["secret", OLD_SECRET, OLD_SECRET_UNTIL] {
+                if let Some(value) = kept.get(name) {
+                    self.0.insert(name.into(), value.into());
+                }
+            }
+        }
+        self
+    }
+
     fn has_all(&self, names: &[&str]) -> Result<(), String> {
         match names.iter().find(|name| self.get(name).is_none()) {
             None => Ok(()),
@@ -532,6 +552,14 @@ fn is_kept_for_rotation(name: &str) -> bool {
 const CREDENTIAL_BYTES_MAX: usize = 4_096;
 /// The longest text of one line, in bytes.
 const LINE_BYTES_MAX: usize = 255;
+
+/// Goes on where a text can be a connector's name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    line("name", name)
+}
 
 /// Goes on where a text is an address to send to.
 fn url(path: &str, text: &str) -> Result<(), String> {

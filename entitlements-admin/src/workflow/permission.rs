@@ -29,6 +29,12 @@ pub enum Permission {
     ManageUsers,
     /// Make and revoke service keys.
     ManageKeys,
+    /// See what the outside world was told, and what became of it.
+    ReadNotices,
+    /// Send again what did not arrive.
+    Redrive,
+    /// Change connectors, teams, rules and the words of messages.
+    ManageConnectors,
     /// Change settings.
     ManageSettings,
     /// Follow the sync, as sidecars do.
@@ -39,7 +45,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::ReadCatalog,
         Self::EditDrafts,
         Self::ApproveDrafts,
@@ -51,6 +57,9 @@ impl Permission {
         Self::ReadAudit,
         Self::ManageUsers,
         Self::ManageKeys,
+        Self::ReadNotices,
+        Self::Redrive,
+        Self::ManageConnectors,
         Self::ManageSettings,
         Self::FollowSync,
         Self::ReadMetrics,
@@ -71,6 +80,9 @@ impl Permission {
             Self::ReadAudit => "read_audit",
             Self::ManageUsers => "manage_users",
             Self::ManageKeys => "manage_keys",
+            Self::ReadNotices => "read_notices",
+            Self::Redrive => "redrive",
+            Self::ManageConnectors => "manage_connectors",
             Self::ManageSettings => "manage_settings",
             Self::FollowSync => "follow_sync",
             Self::ReadMetrics => "read_metrics",
@@ -117,16 +129,29 @@ pub const fn of_role(role: Role) -> &'static [Permission] {
             P::ReadAudit,
             P::ManageUsers,
             P::ManageKeys,
+            P::ReadNotices,
+            P::Redrive,
+            P::ManageConnectors,
             P::ManageSettings,
             P::ReadMetrics,
         ],
         Role::CatalogEditor => &[P::ReadCatalog, P::EditDrafts, P::PublishCatalog, P::ReadTenants],
         Role::Approver => &[P::ReadCatalog, P::ApproveDrafts, P::PublishCatalog, P::ReadTenants],
         Role::Operator => {
-            &[P::ReadCatalog, P::ReadTenants, P::WriteTenants, P::WriteUsage, P::ReadMetrics]
+            &[
+                P::ReadCatalog,
+                P::ReadTenants,
+                P::WriteTenants,
+                P::WriteUsage,
+                P::ReadNotices,
+                P::Redrive,
+                P::ReadMetrics,
+            ]
         }
-        Role::Analyst => &[P::ReadCatalog, P::ReadTenants, P::ReadMetrics],
-        Role::Auditor => &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadMetrics],
+        Role::Analyst => &[P::ReadCatalog, P::ReadTenants, P::ReadNotices, P::ReadMetrics],
+        Role::Auditor => {
+            &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadNotices, P::ReadMetrics]
+        }
     }
 }
 
@@ -146,11 +171,16 @@ pub const fn of_scope(scope: Scope) -> &'static [Permission] {
             P::ReadAudit,
             P::ManageUsers,
             P::ManageKeys,
+            P::ReadNotices,
+            P::Redrive,
+            P::ManageConnectors,
             P::ManageSettings,
             P::FollowSync,
             P::ReadMetrics,
         ],
-        Scope::Read => &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadMetrics],
+        Scope::Read => {
+            &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadNotices, P::ReadMetrics]
+        }
         Scope::Sync => &[P::FollowSync],
         Scope::Product => &[P::ReadCatalog, P::ReadTenants, P::WriteUsage],
         Scope::Ingest => &[P::WriteUsage],

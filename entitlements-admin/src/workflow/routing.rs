@@ -299,13 +299,17 @@ impl Route {
         self.gather.as_ref().map_or(Ok(()), Gather::check)
     }
 
-    fn takes(&self, notice: &Notice) -> bool {
-        let code = notice.event_type.code();
+    /// Whether it is about events of a type.
+    #[must_use]
+    pub fn names(&self, event_type: EventType) -> bool {
         // A test goes where whoever sends it says, and nowhere else.
-        !self.paused
-            && notice.event_type != EventType::ConnectorTest
-            && notice.event_type.severity() >= self.severity_min
-            && self.events.iter().any(|pattern| matches(pattern, code))
+        event_type != EventType::ConnectorTest
+            && event_type.severity() >= self.severity_min
+            && self.events.iter().any(|pattern| matches(pattern, event_type.code()))
+    }
+
+    fn takes(&self, notice: &Notice) -> bool {
+        !self.paused && self.names(notice.event_type)
     }
 }
 

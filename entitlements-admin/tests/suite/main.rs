@@ -14,6 +14,8 @@ mod limits;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod outbox;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 #[path = "../support/postgres.rs"]
@@ -22,6 +24,8 @@ mod postgres;
 mod program;
 #[cfg(test)]
 mod provider;
+#[cfg(test)]
+mod receiver;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Who may do what: written down apart from the code that decides it.
-const MAY: [(&str, &[&str]); 14] = [
+const MAY: [(&str, &[&str]); 17] = [
     (
         "read_catalog",
         &[
@@ -56,6 +56,9 @@ const MAY: [(&str, &[&str]); 14] = [
     ("read_audit", &["super_admin", "auditor", "key:admin", "key:read"]),
     ("manage_users", &["super_admin", "key:admin"]),
     ("manage_keys", &["super_admin", "key:admin"]),
+    ("read_notices", &["super_admin", "operator", "analyst", "auditor", "key:admin", "key:read"]),
+    ("redrive", &["super_admin", "operator", "key:admin"]),
+    ("manage_connectors", &["super_admin", "key:admin"]),
     ("manage_settings", &["super_admin", "key:admin"]),
     ("follow_sync", &["key:admin", "key:sync"]),
     ("read_metrics", &["super_admin", "operator", "analyst", "auditor", "key:admin", "key:read"]),

@@ -7,14 +7,11 @@ mod authz;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
-#[cfg(test)]
 mod code;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod oidc;
-#[cfg(test)]
-mod outbox;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
@@ -25,10 +22,9 @@ mod program;
 #[cfg(test)]
 mod provider;
 #[cfg(test)]
-mod receiver;
-#[cfg(test)]
 mod store;
 #[cfg(test)]
+#[path = "../support/world.rs"]
 mod support;
 #[cfg(test)]
 mod sync;

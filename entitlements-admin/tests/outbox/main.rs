@@ -1,0 +1,23 @@
+//! What the outside world is told: deliveries, connectors, and what must never happen with them.
+
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+#[path = "../support/desk.rs"]
+mod desk;
+#[cfg(test)]
+mod jira;
+#[cfg(test)]
+#[path = "../support/jira.rs"]
+mod jira_fake;
+#[cfg(test)]
+#[path = "../support/receiver.rs"]
+mod receiver;
+#[cfg(test)]
+mod servicenow;
+#[cfg(test)]
+#[path = "../support/servicenow.rs"]
+mod servicenow_fake;
+#[cfg(test)]
+#[path = "../support/world.rs"]
+mod support;

@@ -10,7 +10,7 @@ use crate::run::Summary;
 
 /// Fetches what is not there yet, and notes how it went.
 pub(crate) fn install(summary: &mut Summary) {
-    for packages in [NODE, UNLEASH, PYTHON, CONTRACT] {
+    for packages in [NODE, UNLEASH, CONNECTORS, PYTHON, CONNECTORS_PYTHON, CONTRACT] {
         if let Err(error) = packages.install(summary) {
             summary.note(packages.name, Err(error.to_string()));
         }
@@ -48,6 +48,25 @@ const UNLEASH: Packages = Packages {
         npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
         vec![("Unleash", npm)]
     },
+};
+
+/// What receives and checks what connectors send.
+const CONNECTORS: Packages = Packages {
+    name: "npm packages of connectors",
+    folder: "connectors",
+    files: &["package-lock.json", "package.json", ".npmrc"],
+    fetch: |folder| {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
+        vec![("npm packages of connectors", npm)]
+    },
+};
+
+const CONNECTORS_PYTHON: Packages = Packages {
+    name: "PyPI packages of connectors",
+    folder: "connectors-python",
+    files: &["requirements.txt"],
+    fetch: python,
 };
 
 const PYTHON: Packages = Packages {

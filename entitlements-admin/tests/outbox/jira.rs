@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    clients::{BOTH, Language, Program},
     desk::Desk,
     jira_fake::{EMAIL, Fault, Jira, TOKEN},
 };
@@ -299,4 +300,43 @@ fn hmac_hex(secret: &str, body: &str) -> String {
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Clients of others find a Jira where ours is.
+#[tokio::test]
+async fn clients_of_others_take_the_fake_for_a_jira() {
+    for language in BOTH {
+        let jira = Jira::start().await;
+        jira.change(|state| state.search_lag = 2);
+        let setup = json!({ "url": jira.receiver.url(), "project": "ENT", "email": EMAIL, "token": TOKEN });
+        let Some(mut program) = Program::start(language, "jira", Some(&setup)).await else { return };
+        let said = program.said().await;
+        assert_eq!(said, json!({ "ok": true, "key": "ENT-1" }), "{language:?}");
+        assert!(program.ended().await);
+    }
+}
+
+/// Descriptions and comments are what Atlassian's schema of documents takes.
+#[tokio::test]
+async fn documents_are_what_jira_takes() {
+    let (desk, jira) = with_jira("cloud").await;
+    for name in ["Plain", "`code` https://x.example/?a=b, and ``", "\u{1f600}", "{curly} *bold*"] {
+        let draft = desk.submit(name).await;
+        desk.work().await;
+        desk.withdraw(&draft).await;
+        desk.work().await;
+    }
+    let issues = jira.issues();
+    assert_eq!(issues.len(), 4);
+    let Some((mut program, _)) = Program::ready(Language::Node, "adf", None).await else { return };
+    for issue in issues {
+        let comments = issue.comments.iter().map(|comment| comment["body"].clone());
+        for document in std::iter::once(issue.description.clone()).chain(comments) {
+            let said = program.ask(&json!({ "doc": document })).await;
+            assert_eq!(said["valid"], true, "{said} {document}");
+        }
+    }
+    let empty = json!({ "type": "doc", "version": 1, "content": [{ "type": "paragraph",
+        "content": [{ "type": "text", "text": "" }] }] });
+    assert_eq!(program.ask(&json!({ "doc": empty })).await["valid"], false, "it sees what is wrong");
 }

@@ -1,6 +1,9 @@
 //! What the outside world is told: deliveries, connectors, and what must never happen with them.
 
 #[cfg(test)]
+#[path = "../support/clients.rs"]
+mod clients;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 #[path = "../support/desk.rs"]
@@ -11,6 +14,10 @@ mod jira;
 #[path = "../support/jira.rs"]
 mod jira_fake;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
+mod pagerduty;
+#[cfg(test)]
 #[path = "../support/receiver.rs"]
 mod receiver;
 #[cfg(test)]
@@ -19,5 +26,12 @@ mod servicenow;
 #[path = "../support/servicenow.rs"]
 mod servicenow_fake;
 #[cfg(test)]
+#[path = "../support/skip.rs"]
+mod skip;
+#[cfg(test)]
+mod slack;
+#[cfg(test)]
 #[path = "../support/world.rs"]
 mod support;
+#[cfg(test)]
+mod webhook;

@@ -51,8 +51,11 @@ impl Desk {
     }
 
     pub(crate) async fn with(config: impl FnOnce(&Path) -> Config) -> Self {
+        Self::with_clock(config, Clock::manual(at("2026-03-02T10:00:00Z"))).await
+    }
+
+    pub(crate) async fn with_clock(config: impl FnOnce(&Path) -> Config, clock: Clock) -> Self {
         let folder = TempDir::new().unwrap();
-        let clock = Clock::manual(at("2026-03-02T10:00:00Z"));
         let config = config(folder.path());
         let app = Admin::open_with(&config, clock.clone()).unwrap();
         let command = Command::CreateKey(NewKey::new(Scope::Admin, "test"));
@@ -67,13 +70,18 @@ impl Desk {
     /// With a catalog, a tenant and no need for approval.
     pub(crate) async fn with_acme() -> Self {
         let desk = Self::new().await;
-        desk.client.without_approval().await;
-        let toml = [("content-type", "application/toml")];
-        let answer = desk.client.send("PUT", "/v1/catalog", &toml, CATALOG).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let answer = desk.client.put("/v1/tenants/acme", ACME).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        desk.prepare().await;
         desk
+    }
+
+    /// A catalog, a tenant and no need for approval.
+    pub(crate) async fn prepare(&self) {
+        self.client.without_approval().await;
+        let toml = [("content-type", "application/toml")];
+        let answer = self.client.send("PUT", "/v1/catalog", &toml, CATALOG).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = self.client.put("/v1/tenants/acme", ACME).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     pub(crate) fn pass(&self, seconds: u64) {

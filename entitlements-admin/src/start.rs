@@ -204,7 +204,8 @@ fn open(config: &Config, clock: Clock) -> Result<App, String> {
     });
     let oidc = oidc.transpose()?;
     let guard = Guard::allowing(config.allow_networks.clone());
-    let clients = Clients::new(guard, config.extra_ca.clone()).map_err(|error| error.to_string())?;
+    let clients =
+        Clients::new(guard, config.extra_ca.clone()).map_err(|error| error.to_string())?;
     let epoch = store
         .read_blocking(|store| {
             live.load(store)?;

@@ -52,9 +52,8 @@ impl Vault {
     /// # Errors
     /// Where it was sealed with another key or for another owner, or was touched.
     pub(crate) fn open(&self, owner: &str, sealed: &str) -> Result<String, String> {
-        let wrong = || {
-            format!("the credentials of {owner} do not open with this root key: give them anew")
-        };
+        let wrong =
+            || format!("the credentials of {owner} do not open with this root key: give them anew");
         let bytes = sealed.strip_prefix(VERSION).and_then(|text| STANDARD.decode(text).ok());
         let bytes = bytes.ok_or_else(wrong)?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or_else(wrong)?;

@@ -41,7 +41,8 @@ impl Secret {
             let bytes = STANDARD.decode(encoded).ok();
             let seed = bytes.filter(|bytes| matches!(bytes.len(), 32 | 64));
             let seed = seed.and_then(|bytes| bytes.get(..32)?.try_into().ok());
-            let seed: [u8; 32] = seed.ok_or("it is no key: write `whsk_` and 32 bytes in base64")?;
+            let seed: [u8; 32] =
+                seed.ok_or("it is no key: write `whsk_` and 32 bytes in base64")?;
             return Ok(Self(Key::Asymmetric(Box::new(SigningKey::from_bytes(&seed)))));
         }
         let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok();

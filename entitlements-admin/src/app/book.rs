@@ -82,7 +82,12 @@ impl App {
     }
 
     /// The rules that are for a tenant at an instant, of those that ask who it is.
-    pub(super) fn routes_for(&self, known: &OpenBook, tenant: &str, at: Timestamp) -> BTreeSet<String> {
+    pub(super) fn routes_for(
+        &self,
+        known: &OpenBook,
+        tenant: &str,
+        at: Timestamp,
+    ) -> BTreeSet<String> {
         let pin = self.pin();
         let view = pin.tenant(tenant);
         let key = entitlements_core::TenantKey::new(tenant).ok();

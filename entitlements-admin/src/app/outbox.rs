@@ -64,10 +64,7 @@ impl App {
     ///
     /// # Errors
     /// Where there is none.
-    pub async fn notice(
-        &self,
-        id: &str,
-    ) -> Result<(KeptNotice, bool, Vec<DeliveryRow>), Error> {
+    pub async fn notice(&self, id: &str) -> Result<(KeptNotice, bool, Vec<DeliveryRow>), Error> {
         let wanted = id.to_owned();
         let read = move |store: &crate::store::Reading<'_>| {
             let found = store.notice_of(&wanted)?;
@@ -134,9 +131,7 @@ impl App {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub async fn outbox(
-        &self,
-    ) -> Result<(OutboxState, BTreeMap<String, Lane>), Error> {
+    pub async fn outbox(&self) -> Result<(OutboxState, BTreeMap<String, Lane>), Error> {
         Ok(self.store().read(|store| Ok((store.outbox()?, store.lanes()?))).await?)
     }
 
@@ -217,8 +212,7 @@ impl App {
         if lanes.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let claim =
-            Claim { holder: holder.into(), now, until: now.plus(LEASE), lanes, limit };
+        let claim = Claim { holder: holder.into(), now, until: now.plus(LEASE), lanes, limit };
         Ok(self.store().take_due(claim).await?)
     }
 
@@ -261,7 +255,7 @@ impl App {
             None => (Sent::Ambiguous, "lost", "whoever sent it went away".into(), None, None),
             Some(report) => {
                 let Report { outcome, detail, task, disables } = report;
-                (outcome, word(outcome), detail, task, disables)
+                (outcome, word(outcome), detail, task.map(|task| *task), disables)
             }
         };
         if let Some(why) = disables {

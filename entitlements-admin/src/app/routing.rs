@@ -71,8 +71,8 @@ impl App {
     /// Where there is no such thing.
     pub async fn routing(&self, kind: Kind, key: &str) -> Result<(String, Revision), Error> {
         let found = self.present(ObjectId::new(kind, key), Expected::Any).await?;
-        let found = found
-            .ok_or_else(|| Error::NotFound(format!("there is no {} `{key}`", kind.code())))?;
+        let found =
+            found.ok_or_else(|| Error::NotFound(format!("there is no {} `{key}`", kind.code())))?;
         Ok((found.json, found.revision))
     }
 
@@ -171,10 +171,12 @@ impl App {
         }
         if let Some(audience) = &route.audience {
             let pin = self.pin();
-            Audiences::new(pin.catalog().draft(), [("audience", audience)]).map_err(|problems| {
-                let first = problems.into_iter().next().map(|problem| problem.message);
-                Error::InvalidInput(format!("`audience`: {}", first.unwrap_or_default()))
-            })?;
+            Audiences::new(pin.catalog().draft(), [("audience", audience)]).map_err(
+                |problems| {
+                    let first = problems.into_iter().next().map(|problem| problem.message);
+                    Error::InvalidInput(format!("`audience`: {}", first.unwrap_or_default()))
+                },
+            )?;
         }
         let Some(key) = &route.template else { return Ok(()) };
         let template = book.templates.get(key).ok_or_else(|| missing("template", key))?;
@@ -186,12 +188,12 @@ impl App {
         let known = self.open_book().await?;
         for (name, route) in &known.book.routes {
             let connector = known.book.connectors.get(&route.connector);
-            let Some(connector) = connector.filter(|_| route.template.as_deref() == Some(key)) else {
+            let Some(connector) = connector.filter(|_| route.template.as_deref() == Some(key))
+            else {
                 continue;
             };
-            does_for(route, template, connector.kind.medium()).map_err(|error| {
-                Error::InvalidInput(format!("route `{name}` uses it: {error}"))
-            })?;
+            does_for(route, template, connector.kind.medium())
+                .map_err(|error| Error::InvalidInput(format!("route `{name}` uses it: {error}")))?;
         }
         Ok(())
     }

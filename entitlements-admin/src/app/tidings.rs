@@ -114,7 +114,11 @@ impl App {
             // Those of one instant stay together: the mark is an instant.
             let last = due.get(EDGES_MAX).map_or(now, |edge| edge.at);
             let whole = due.iter().take_while(|edge| edge.at < last).count();
-            let kept = if whole == 0 { due.iter().take_while(|edge| edge.at == last).count() } else { whole };
+            let kept = if whole == 0 {
+                due.iter().take_while(|edge| edge.at == last).count()
+            } else {
+                whole
+            };
             due.truncate(kept);
             through = due.last().map_or(now, |edge| edge.at);
         }

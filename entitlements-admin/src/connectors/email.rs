@@ -71,7 +71,8 @@ pub(super) async fn send(clients: &Clients, job: &Job<'_>, mail: &Email) -> Repo
         clients.mail.0.lock().unwrap_or_else(PoisonError::into_inner).remove(job.key);
         return report;
     }
-    if job.task.is_some_and(|task| task.opened_by != job.delivery && task.state == TaskState::Open) {
+    if job.task.is_some_and(|task| task.opened_by != job.delivery && task.state == TaskState::Open)
+    {
         return report;
     }
     let external = External { id, handle: None, url: None };
@@ -81,7 +82,8 @@ pub(super) async fn send(clients: &Clients, job: &Job<'_>, mail: &Email) -> Repo
 fn failure(error: &lettre::transport::smtp::Error) -> Report {
     let detail = describe(error);
     let code = error.status().map(|code| code.to_string());
-    let outcome = if error.is_permanent() && !matches!(code.as_deref(), Some("530" | "535" | "538")) {
+    let outcome = if error.is_permanent() && !matches!(code.as_deref(), Some("530" | "535" | "538"))
+    {
         Outcome::Refused
     } else if error.is_timeout() {
         Outcome::Ambiguous
@@ -122,7 +124,9 @@ fn written(job: &Job<'_>, mail: &Email) -> Result<(Message, String), String> {
         false => mail.to.iter().collect(),
     };
     if to.is_empty() {
-        return Err("there is nobody to write to: name somebody in `to`, or members of the team".into());
+        return Err(
+            "there is nobody to write to: name somebody in `to`, or members of the team".into()
+        );
     }
     for one in to {
         let mailbox: Mailbox = match one.parse::<Address>() {

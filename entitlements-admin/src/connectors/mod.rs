@@ -156,7 +156,7 @@ pub(crate) struct Report {
     /// What there is to say about it. It holds nothing that is secret.
     pub(crate) detail: String,
     /// The follow-up as it is now, where it changed.
-    pub(crate) task: Option<Task>,
+    pub(crate) task: Option<Box<Task>>,
     /// Why the connector is to be switched off, where its receiver wants nothing more.
     pub(crate) disables: Option<String>,
 }
@@ -184,7 +184,7 @@ impl Report {
     }
 
     fn with(self, task: Task) -> Self {
-        Self { task: Some(task), ..self }
+        Self { task: Some(Box::new(task)), ..self }
     }
 }
 
@@ -202,7 +202,9 @@ pub(crate) async fn attempt(clients: &Clients, job: &Job<'_>, stage: Stage) -> R
             ConnectorKind::Servicenow(service) if stage == Stage::Reconciling => {
                 servicenow::look(&clients.http, job, service).await
             }
-            ConnectorKind::Servicenow(service) => servicenow::send(&clients.http, job, service).await,
+            ConnectorKind::Servicenow(service) => {
+                servicenow::send(&clients.http, job, service).await
+            }
             ConnectorKind::Slack(slack) if stage == Stage::Reconciling => {
                 slack::look(&clients.http, job, slack).await
             }
@@ -291,7 +293,9 @@ impl Answer {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.is_empty() {
             true => format!("it answered {}", self.status),
-            false => format!("it answered {}: {}", self.status, cut(&words.join(" "), TOLD_BYTES_MAX)),
+            false => {
+                format!("it answered {}: {}", self.status, cut(&words.join(" "), TOLD_BYTES_MAX))
+            }
         }
     }
 
@@ -363,9 +367,9 @@ impl Api<'_> {
             request = request.header(AUTHORIZATION, secret_header(authorization));
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Bytes::from(body)).map_err(|error| {
-            Report::refused(format!("the request cannot be made: {error}"))
-        })?;
+        let request = request
+            .body(Bytes::from(body))
+            .map_err(|error| Report::refused(format!("the request cannot be made: {error}")))?;
         match self.http.send(request).await {
             Ok(response) => Ok(answer(response)),
             Err(error) => Err(unanswered(&error, makes)),

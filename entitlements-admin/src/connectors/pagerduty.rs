@@ -21,7 +21,8 @@ const SUMMARY_BYTES_MAX: usize = 1_024;
 /// Triggers an incident, or resolves it.
 pub(super) async fn send(http: &HttpClient, job: &Job<'_>, service: &PagerDuty) -> Report {
     let todo = action(job.task, job.phase, job.delivery, Duration::ZERO, job.now);
-    let known = job.task.filter(|_| matches!(todo, Action::Comment | Action::Close | Action::Finish));
+    let known =
+        job.task.filter(|_| matches!(todo, Action::Comment | Action::Close | Action::Finish));
     if todo == Action::Nothing {
         return Report::delivered("there is no open incident for it");
     }
@@ -60,10 +61,9 @@ pub(super) async fn send(http: &HttpClient, job: &Job<'_>, service: &PagerDuty) 
         return report;
     }
     let task = match known {
-        Some(task) => {
-            job.changed(task, if resolves { TaskState::Closed } else { TaskState::Open })
-        }
+        Some(task) => job.changed(task, if resolves { TaskState::Closed } else { TaskState::Open }),
         None => job.opened(External { id: key.clone(), handle: None, url: None }, true),
     };
-    Report::delivered(format!("{} {key}", if resolves { "resolved" } else { "triggered" })).with(task)
+    Report::delivered(format!("{} {key}", if resolves { "resolved" } else { "triggered" }))
+        .with(task)
 }

@@ -46,9 +46,7 @@ pub(super) async fn send(http: &HttpClient, job: &Job<'_>, service: &ServiceNow)
     let todo = action(job.task, job.phase, job.delivery, Duration::ZERO, job.now);
     let done = match (todo, job.task) {
         (Action::Nothing, _) => Ok(Report::delivered("there is no open record for it")),
-        (Action::Finish, Some(task)) => {
-            Ok(Report::delivered(format!("made {}", task.external.id)))
-        }
+        (Action::Finish, Some(task)) => Ok(Report::delivered(format!("made {}", task.external.id))),
         (Action::Close, Some(task)) => client.change(job, task, TaskState::Closed).await,
         (Action::Comment | Action::Reopen, Some(task)) => {
             client.change(job, task, TaskState::Open).await
@@ -91,12 +89,7 @@ impl Client<'_> {
         Ok(Report::delivered(detail).with(job.opened(external, true)))
     }
 
-    async fn change(
-        &self,
-        job: &Job<'_>,
-        task: &Task,
-        state: TaskState,
-    ) -> Result<Report, Report> {
+    async fn change(&self, job: &Job<'_>, task: &Task, state: TaskState) -> Result<Report, Report> {
         let mut fields = match state {
             TaskState::Closed => self.fields(&self.service.resolved_fields),
             TaskState::Open => Map::new(),
@@ -216,10 +209,7 @@ impl Client<'_> {
         Ok(Report::delivered(detail).with(job.opened(external, true)))
     }
 
-    fn fields(
-        &self,
-        given: &std::collections::BTreeMap<String, String>,
-    ) -> Map<String, Value> {
+    fn fields(&self, given: &std::collections::BTreeMap<String, String>) -> Map<String, Value> {
         given.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
     }
 }

@@ -122,7 +122,8 @@ fn client<'c>(http: &'c HttpClient, job: &Job<'_>, slack: &'c Slack) -> Client<'
 impl Client<'_> {
     /// The first message about the subject, where there is one to go on from.
     fn first<'t>(&self, job: &Job<'t>) -> Option<&'t Task> {
-        let goes_on = |task: &&Task| task.state == TaskState::Open && task.opened_by != job.delivery;
+        let goes_on =
+            |task: &&Task| task.state == TaskState::Open && task.opened_by != job.delivery;
         job.task.filter(goes_on).filter(|_| self.slack.follow != Follow::New)
     }
 
@@ -171,7 +172,8 @@ impl Client<'_> {
 
     async fn find(&self, job: &Job<'_>) -> Result<Report, Report> {
         let since = seconds(job.created_at);
-        let common = format!("channel={}&limit=100&include_all_metadata=true", escaped(self.channel));
+        let common =
+            format!("channel={}&limit=100&include_all_metadata=true", escaped(self.channel));
         let path = match (self.slack.follow, self.first(job)) {
             (Follow::Thread, Some(task)) => {
                 format!("/conversations.replies?{common}&ts={}", escaped(&task.external.id))
@@ -184,13 +186,16 @@ impl Client<'_> {
             // Without the right to read there is nothing to be found out: the id in the message tells
             // people that it is the same one.
             return match said["error"].as_str() {
-                Some("missing_scope") => Ok(Report::new(Outcome::Missing, "the token may not read")),
-                _ => Err(read(&answer, false).err().unwrap_or_else(|| Report::retry(answer.told()))),
+                Some("missing_scope") => {
+                    Ok(Report::new(Outcome::Missing, "the token may not read"))
+                }
+                _ => {
+                    Err(read(&answer, false).err().unwrap_or_else(|| Report::retry(answer.told())))
+                }
             };
         }
-        let ours = |message: &&Value| {
-            message["metadata"]["event_payload"]["delivery"] == job.delivery
-        };
+        let ours =
+            |message: &&Value| message["metadata"]["event_payload"]["delivery"] == job.delivery;
         let messages = said["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
         match messages.iter().find(ours).and_then(|message| message["ts"].as_str()) {
             Some(ts) => Ok(self.posted(job, ts)),
@@ -208,8 +213,13 @@ fn read(answer: &Answer, makes: bool) -> Result<Value, Report> {
     let error = said["error"].as_str().unwrap_or("no reason").to_owned();
     let detail = format!("Slack says `{error}`");
     let outcome = match error.as_str() {
-        "invalid_blocks" | "msg_too_long" | "msg_blocks_too_long" | "no_text"
-        | "invalid_arguments" | "message_not_found" | "cant_update_message" => Outcome::Refused,
+        "invalid_blocks"
+        | "msg_too_long"
+        | "msg_blocks_too_long"
+        | "no_text"
+        | "invalid_arguments"
+        | "message_not_found"
+        | "cant_update_message" => Outcome::Refused,
         "fatal_error" if makes => Outcome::Ambiguous,
         // The channel or the token can be put right.
         _ => Outcome::Retry { after: None },
@@ -235,7 +245,8 @@ mod tests {
         assert_eq!(sections(&long).iter().map(String::len).collect::<Vec<_>>(), [2_000, 2_000]);
         let longer = sections(&"é".repeat(20_000));
         assert!(longer.iter().all(|piece| piece.len() <= SECTION_BYTES_MAX));
-        let lines = sections(&"z".repeat(2_500).lines().cycle().take(9).collect::<Vec<_>>().join("\n"));
+        let lines =
+            sections(&"z".repeat(2_500).lines().cycle().take(9).collect::<Vec<_>>().join("\n"));
         assert_eq!((lines.len(), lines.last().unwrap().as_str()), (5, "…"));
     }
 }

@@ -140,10 +140,10 @@ pub(super) struct Written {
     secret: Option<String>,
 }
 
-fn written(outcome: crate::app::Outcome, tagged: bool) -> Reply {
+fn written(outcome: &crate::app::Outcome, tagged: bool) -> Reply {
     let body = Written { revision: outcome.revision, secret: outcome.secret.clone() };
     let mut response = reply::json(StatusCode::OK, outcome.revision, &body)?;
-    reply::mark(&mut response, &outcome, tagged);
+    reply::mark(&mut response, outcome, tagged);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -158,7 +158,8 @@ pub(super) async fn put(
     let expected = expected(request.headers())?;
     let Wanted { name, kind, enabled, credentials } = body::read(request, BYTES_MAX).await?;
     let input = Box::new(ConnectorInput { name, kind, enabled, credentials });
-    written(app.execute(call, Command::PutConnector { key, input, expected }).await?, true)
+    let outcome = app.execute(call, Command::PutConnector { key, input, expected }).await?;
+    written(&outcome, true)
 }
 
 /// How to rotate a secret.
@@ -182,7 +183,8 @@ pub(super) async fn rotate(
     request: Request,
 ) -> Reply {
     let Rotation { overlap_s } = body::read(request, BYTES_MAX).await?;
-    written(app.execute(call, Command::RotateConnector { key, overlap_s }).await?, false)
+    let outcome = app.execute(call, Command::RotateConnector { key, overlap_s }).await?;
+    written(&outcome, false)
 }
 
 /// Asks a webhook's receiver whether it wants to hear from us.

@@ -173,10 +173,8 @@ pub(super) struct Notices {
 pub(super) async fn list(State(app): State<App>, Params(filter): Params<NoticeFilter>) -> Reply {
     let limit = limit(filter.limit)?;
     if !filter.event_type.is_empty() && EventType::of_code(&filter.event_type).is_none() {
-        let detail = format!(
-            "there is no type `{}`: `GET /v1/event-types` lists them",
-            filter.event_type
-        );
+        let detail =
+            format!("there is no type `{}`: `GET /v1/event-types` lists them", filter.event_type);
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
     let (revision, place, _) = after(&filter.after)?;

@@ -45,7 +45,9 @@ pub(super) async fn run(app: App, holder: String) {
         () = app.told_to_stop() => {}
     }
     if tokio::time::timeout(DRAIN, desk.drain()).await.is_err() {
-        tracing::warn!("some messages are still under way: it will be found out what became of them");
+        tracing::warn!(
+            "some messages are still under way: it will be found out what became of them"
+        );
     }
 }
 
@@ -80,13 +82,7 @@ struct Desk {
 
 impl Desk {
     fn new(app: App, holder: String) -> Self {
-        Self {
-            app,
-            holder,
-            sends: JoinSet::new(),
-            to: HashMap::new(),
-            under_way: BTreeMap::new(),
-        }
+        Self { app, holder, sends: JoinSet::new(), to: HashMap::new(), under_way: BTreeMap::new() }
     }
 
     /// Decides whom to tell of what is new, and begins to send what is due.

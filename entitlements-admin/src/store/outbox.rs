@@ -360,11 +360,7 @@ fn claim_lane(
 }
 
 /// A message that was just taken, with all that it takes to send it.
-fn taken(
-    session: &mut dyn Session,
-    id: &str,
-    now: Timestamp,
-) -> Result<Option<Claimed>, SqlError> {
+fn taken(session: &mut dyn Session, id: &str, now: Timestamp) -> Result<Option<Claimed>, SqlError> {
     let Some(delivery) = session.first(sql::DELIVERY_GET, values![id], delivery_row)? else {
         return Ok(None);
     };
@@ -408,8 +404,7 @@ pub(super) fn record(session: &mut dyn Session, all: &[Recorded]) -> Result<(), 
             let before = lane(session, &one.connector)?;
             let after = before.after(outcome, one.now);
             if after != before {
-                let values =
-                    values![&one.connector, after.failures, micros(after.closed_until)];
+                let values = values![&one.connector, after.failures, micros(after.closed_until)];
                 session.execute(sql::LANE_PUT, values)?;
             }
         }
@@ -674,4 +669,3 @@ fn instant(row: &mut Row) -> Result<Option<Timestamp>, SqlError> {
 fn number(integer: i64) -> u32 {
     u32::try_from(integer).unwrap_or(u32::MAX)
 }
-

@@ -10,7 +10,9 @@ use super::{
     session::{Mode, Session, SqlError, values},
     sql,
 };
-use crate::workflow::{Changeset, IdempotencyKey, Kind, ObjectId, Origin, SessionChange, Write, doors};
+use crate::workflow::{
+    Changeset, IdempotencyKey, Kind, ObjectId, Origin, SessionChange, Write, doors,
+};
 
 /// What became of one changeset.
 pub(super) type Committing = Result<Committed, CommitError>;

@@ -258,7 +258,9 @@ fn pagerduty_url() -> String {
 }
 
 /// What a message is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Medium {
     /// Text, as in mails, records and issues of Jira Cloud.
@@ -369,7 +371,9 @@ impl ConnectorKind {
             Self::Webhook(hook) => {
                 url("kind.webhook.url", &hook.url)?;
                 let secret = credentials.get("secret").unwrap_or_default();
-                Secret::parse(secret).map(drop).map_err(|why| format!("`credentials.secret`: {why}"))
+                Secret::parse(secret)
+                    .map(drop)
+                    .map_err(|why| format!("`credentials.secret`: {why}"))
             }
             Self::Jira(jira) => {
                 url("kind.jira.url", &jira.url)?;
@@ -410,7 +414,7 @@ impl ConnectorKind {
                     }
                     _ => Err("give `credentials.webhook_url` or `credentials.token`, one of the \
                               two"
-                        .into()),
+                    .into()),
                 }
             }
             Self::Email(mail) => {
@@ -430,7 +434,9 @@ impl ConnectorKind {
                 mail.to.iter().try_for_each(|to| address("kind.email.to", to))?;
                 match credentials.get("user").is_some() == credentials.get("password").is_some() {
                     true => Ok(()),
-                    false => Err("`credentials.user` and `credentials.password` go together".into()),
+                    false => {
+                        Err("`credentials.user` and `credentials.password` go together".into())
+                    }
                 }
             }
             Self::Pagerduty(service) => {
@@ -696,7 +702,10 @@ mod tests {
         kept.rotate(Secret::symmetric_text(&[3; 32]), at(60));
         assert_eq!((kept.signing(at(59)).len(), kept.signing(at(60)).len()), (2, 1));
         let newest = kept.signing(at(59)).remove(0).sign("a", 1, b"");
-        assert_eq!(newest, Secret::parse(&Secret::symmetric_text(&[3; 32])).unwrap().sign("a", 1, b""));
+        assert_eq!(
+            newest,
+            Secret::parse(&Secret::symmetric_text(&[3; 32])).unwrap().sign("a", 1, b"")
+        );
         assert_eq!(kept.names(), BTreeSet::from(["secret".to_owned()]));
         assert!(!format!("{kept:?}").contains("whsec_"));
     }

@@ -171,11 +171,9 @@ impl Progress {
                 due_at: Some(now.plus(SEARCH_FIRST)),
                 ..self
             },
-            (Outcome::Missing, _) if self.searches + 1 < SEARCHES_MIN => Self {
-                searches: self.searches + 1,
-                due_at: Some(now.plus(SEARCH_AGAIN)),
-                ..self
-            },
+            (Outcome::Missing, _) if self.searches + 1 < SEARCHES_MIN => {
+                Self { searches: self.searches + 1, due_at: Some(now.plus(SEARCH_AGAIN)), ..self }
+            }
             (Outcome::Missing, _) => match self.again(None, schedule, now, luck) {
                 dead @ Self { stage: Stage::Dead, .. } => dead,
                 next => Self {
@@ -314,13 +312,8 @@ mod tests {
     #[test]
     fn what_was_looked_for_in_vain_for_ten_minutes_is_sent_again() {
         let schedule = Schedule::default();
-        let mut progress = Progress::starting(NOW).after(
-            Outcome::Ambiguous,
-            Doubt::Search,
-            &schedule,
-            NOW,
-            0.0,
-        );
+        let mut progress =
+            Progress::starting(NOW).after(Outcome::Ambiguous, Doubt::Search, &schedule, NOW, 0.0);
         let mut looks = Vec::new();
         while progress.stage == Stage::Reconciling {
             let at = progress.due_at.unwrap();

@@ -137,17 +137,15 @@ pub const fn of_role(role: Role) -> &'static [Permission] {
         ],
         Role::CatalogEditor => &[P::ReadCatalog, P::EditDrafts, P::PublishCatalog, P::ReadTenants],
         Role::Approver => &[P::ReadCatalog, P::ApproveDrafts, P::PublishCatalog, P::ReadTenants],
-        Role::Operator => {
-            &[
-                P::ReadCatalog,
-                P::ReadTenants,
-                P::WriteTenants,
-                P::WriteUsage,
-                P::ReadNotices,
-                P::Redrive,
-                P::ReadMetrics,
-            ]
-        }
+        Role::Operator => &[
+            P::ReadCatalog,
+            P::ReadTenants,
+            P::WriteTenants,
+            P::WriteUsage,
+            P::ReadNotices,
+            P::Redrive,
+            P::ReadMetrics,
+        ],
         Role::Analyst => &[P::ReadCatalog, P::ReadTenants, P::ReadNotices, P::ReadMetrics],
         Role::Auditor => {
             &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadNotices, P::ReadMetrics]

@@ -482,7 +482,8 @@ mod tests {
     fn told(routes: &str, notice: &Notice) -> Vec<String> {
         let book = book(routes);
         book.routes.values().for_each(|route| route.check().unwrap());
-        let is_for = |route: &str| route.contains("vip") && notice.tenant.as_deref() == Some("acme");
+        let is_for =
+            |route: &str| route.contains("vip") && notice.tenant.as_deref() == Some("acme");
         let all = book.route(notice, is_for, at("2026-03-04T10:00:00Z"));
         all.into_iter().map(|to| format!("{}>{}", to.route, to.connector)).collect()
     }

@@ -68,11 +68,7 @@ pub struct Message {
 ///
 /// # Errors
 /// What is wrong with the template, in a sentence that names the line.
-pub fn render(
-    template: &Template,
-    events: &[Value],
-    medium: Medium,
-) -> Result<Message, String> {
+pub fn render(template: &Template, events: &[Value], medium: Medium) -> Result<Message, String> {
     let title = render_text(&template.title, events, Medium::Text)
         .map_err(|why| format!("`title`: {why}"))?;
     let text =
@@ -88,10 +84,7 @@ pub fn render(
 ///
 /// # Errors
 /// Where an event's data is not what its type says.
-pub fn render_plainly(
-    events: &[(EventType, Value)],
-    medium: Medium,
-) -> Result<Message, String> {
+pub fn render_plainly(events: &[(EventType, Value)], medium: Medium) -> Result<Message, String> {
     let own = |event_type: EventType| Template {
         name: event_type.code().into(),
         title: event_type.title().into(),
@@ -128,8 +121,7 @@ fn render_text(source: &str, events: &[Value], medium: Medium) -> Result<String,
         events => all,
         count => events.len(),
     };
-    let text =
-        environment(medium).render_str(source, context).map_err(|error| sentence(&error))?;
+    let text = environment(medium).render_str(source, context).map_err(|error| sentence(&error))?;
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!("what comes of it is longer than {TEXT_BYTES_MAX} bytes"));
     }
@@ -175,9 +167,7 @@ fn date(text: &str) -> Result<String, minijinja::Error> {
 pub fn escaped(text: &str, medium: Medium) -> String {
     match medium {
         Medium::Text | Medium::Json => text.into(),
-        Medium::Slack => {
-            text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-        }
+        Medium::Slack => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
         Medium::Wiki => {
             let mut safe = String::with_capacity(text.len());
             for letter in text.chars() {
@@ -258,7 +248,8 @@ mod tests {
         ] {
             assert_eq!(text(source, bad, medium).unwrap(), expected);
         }
-        let json = text(r#"{"name":{{ data.name }},"seats":{{ data.seats }}}"#, "a\"b\n", Medium::Json);
+        let json =
+            text(r#"{"name":{{ data.name }},"seats":{{ data.seats }}}"#, "a\"b\n", Medium::Json);
         let value: Value = serde_json::from_str(&json.unwrap()).unwrap();
         assert_eq!(value, json!({ "name": "a\"b\n", "seats": 5 }));
     }
@@ -270,8 +261,11 @@ mod tests {
             ("{% if data.nothing %}x{% endif %}", "line 1: it names something"),
             ("{% for n in range(9999999) %}{{ n }}{% endfor %}", "line 1"),
             ("{{ data.name | date }}", "no instant"),
-            ("{% for a in [1,2] %}{% for n in range(9999) %}{% for m in range(9999) %}x{% endfor %}\
-              {% endfor %}{% endfor %}", "too many steps"),
+            (
+                "{% for a in [1,2] %}{% for n in range(9999) %}{% for m in range(9999) %}x{% endfor %}\
+              {% endfor %}{% endfor %}",
+                "too many steps",
+            ),
         ] {
             for medium in [Medium::Text, Medium::Slack, Medium::Wiki] {
                 let error = text(source, "x", medium).unwrap_err();
@@ -280,7 +274,9 @@ mod tests {
         }
         assert!(text("no json", "x", Medium::Json).unwrap_err().contains("no JSON"));
         assert!(template("{{ a", "x").check().unwrap_err().contains("`title`: line 1"));
-        assert!(template("a", "{% include 'x' %}{% endfor %}").check().unwrap_err().contains("`text`"));
+        assert!(
+            template("a", "{% include 'x' %}{% endfor %}").check().unwrap_err().contains("`text`")
+        );
         assert!(template(" ", "x").check().unwrap_err().contains("`title`"));
         assert_eq!(template("a", "{{ data.nothing }}").check(), Ok(()), "it depends on the event");
     }

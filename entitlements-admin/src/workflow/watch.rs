@@ -55,8 +55,7 @@ pub fn look(
         let rejected_at = rejected.map(|rejection| rejection.at).max(before.rejected_at);
         let mut tell = |event: Event| news.push((format!("sidecar/{name}"), event));
         if rejected_at > before.rejected_at {
-            let (cause, detail) =
-                rejected.map(|it| (it.cause.clone(), it.detail.clone())).unzip();
+            let (cause, detail) = rejected.map(|it| (it.cause.clone(), it.detail.clone())).unzip();
             tell(Event::SidecarRejected(SidecarTrouble { cause, detail, ..trouble(member) }));
         }
         match (before.stale, stale) {
@@ -115,7 +114,9 @@ mod tests {
     fn told(told: &mut SidecarsTold, members: &[Member], now: i64) -> Vec<String> {
         let (news, next) = look(told, members, at(now));
         *told = next;
-        news.iter().map(|(subject, event)| format!("{subject} {}", event.event_type().code())).collect()
+        news.iter()
+            .map(|(subject, event)| format!("{subject} {}", event.event_type().code()))
+            .collect()
     }
 
     #[test]

@@ -36,20 +36,18 @@ impl Audiences {
         let mut names = Vec::new();
         for (number, (name, audience)) in wanted.into_iter().enumerate() {
             let key = format!("a{number}");
-            let (Ok(feature), Ok(promotion)) =
-                (FeatureKey::new(&key), PromotionKey::new(&key))
+            let (Ok(feature), Ok(promotion)) = (FeatureKey::new(&key), PromotionKey::new(&key))
             else {
                 continue;
             };
             draft.features.insert(feature.clone(), switch());
-            let grant = Grant {
-                feature: feature.clone(),
-                amount: Amount::On,
-                only: Audience::EVERYONE,
-            };
+            let grant =
+                Grant { feature: feature.clone(), amount: Amount::On, only: Audience::EVERYONE };
             let grants = [grant].into_iter().collect();
             let audience = audience.clone();
-            draft.promotions.insert(promotion, Promotion { audience, grants, ..Promotion::default() });
+            draft
+                .promotions
+                .insert(promotion, Promotion { audience, grants, ..Promotion::default() });
             names.push((feature, name.to_owned()));
         }
         let catalog = Catalog::new(draft).map_err(|errors| errors.0)?;
@@ -68,7 +66,8 @@ impl Audiences {
             ..tenant.clone()
         };
         let tenants = BTreeMap::from([(key.clone(), bare)]);
-        let world = Snapshot::compile(Revision(1), std::sync::Arc::clone(&self.catalog), &tenants, at);
+        let world =
+            Snapshot::compile(Revision(1), std::sync::Arc::clone(&self.catalog), &tenants, at);
         let is_in = |(feature, name): &(FeatureKey, String)| {
             let decision = world.check(key.as_str(), feature.as_str(), at);
             decision.is_allowed().then(|| name.clone())

@@ -32,9 +32,11 @@ async fn what_happens_is_told_once_signed_and_recorded() {
     assert_eq!(one.header("content-type"), "application/cloudevents+json");
     assert_eq!(one.header("webhook-id"), body["id"].as_str().unwrap());
     assert_eq!(one.header("webhook-timestamp"), "1772445600");
-    let signed = entitlements_outbound::webhook::Secret::parse(SECRET)
-        .unwrap()
-        .sign(one.header("webhook-id"), 1_772_445_600, &one.body);
+    let signed = entitlements_outbound::webhook::Secret::parse(SECRET).unwrap().sign(
+        one.header("webhook-id"),
+        1_772_445_600,
+        &one.body,
+    );
     assert_eq!(one.header("webhook-signature"), signed);
     assert_eq!(body["subject"], format!("draft/{draft}"));
     assert_eq!(body["dataschema"], "http://admin.example/schema/publication.submitted.json");
@@ -76,6 +78,7 @@ async fn what_fails_is_tried_by_the_schedule_and_then_given_up_and_sent_again_by
     receiver.answer(|_| Reply::status(200));
     let again = desk.client.post(&format!("/v1/deliveries/{id}/redrive"), "").await;
     assert_eq!(again.status, 200, "{}", again.text());
+    assert!(again.revision() > 0, "it is a commit");
     assert_eq!(desk.work().await, 1);
     assert_eq!(receiver.asked().last().unwrap().header("webhook-id"), first, "the same event");
     let whole = desk.get(&format!("/v1/deliveries/{id}")).await;
@@ -276,7 +279,11 @@ async fn what_begins_and_ends_by_itself_is_told_of_once() {
         desk.work().await;
         for asked in &receiver.asked()[before..] {
             let event = asked.json();
-            told.push(format!("{} {}", event["time"].as_str().unwrap(), event["type"].as_str().unwrap()));
+            told.push(format!(
+                "{} {}",
+                event["time"].as_str().unwrap(),
+                event["type"].as_str().unwrap()
+            ));
         }
     }
     told.retain(|row| !row.contains("publication"));
@@ -298,7 +305,8 @@ async fn a_team_is_told_in_its_hours_and_of_its_tenants_alone() {
     desk.work().await;
     let receiver = Receiver::answering(200).await;
     desk.hook("hook", &receiver).await;
-    let quiet = json!({ "time_zone": "Europe/Berlin", "work_from": "08:00", "work_until": "10:00" });
+    let quiet =
+        json!({ "time_zone": "Europe/Berlin", "work_from": "08:00", "work_until": "10:00" });
     desk.put("/v1/teams/ops", &json!({ "name": "Ops", "quiet_hours": quiet })).await;
     let only_de = json!({ "events": ["trial.*", "publication.*"], "team": "ops", "connector": "hook",
         "audience": { "country": ["DE"] } });
@@ -376,9 +384,7 @@ async fn what_cannot_be_is_refused_in_words() {
     // Words must do for what a rule takes.
     let words = json!({ "name": "x", "title": "t", "text": "{\"a\":{{ data.name }}}" });
     desk.put("/v1/templates/words", &words).await;
-    let route = |events: &str| {
-        json!({ "events": [events], "team": "ops", "connector": "hook", "template": "words" })
-    };
+    let route = |events: &str| json!({ "events": [events], "team": "ops", "connector": "hook", "template": "words" });
     let answer = desk.client.put("/v1/routes/x", &route("trial.ended").to_string()).await;
     let problem = answer.is_problem(400, "invalid_request");
     assert!(problem["detail"].as_str().unwrap().contains("`trial.ended`"), "{problem}");
@@ -416,12 +422,17 @@ async fn words_are_tried_out_and_used_and_never_keep_a_message_back() {
     let notice = notices["notices"][0]["id"].as_str().unwrap();
     let answer = desk.client.post("/v1/templates/preview", &preview(text, notice)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let message: Value = serde_json::from_str(answer.json()["message"]["text"].as_str().unwrap()).unwrap();
+    let message: Value =
+        serde_json::from_str(answer.json()["message"]["text"].as_str().unwrap()).unwrap();
     assert_eq!(message["draft"], draft);
-    let answer = desk.client.post("/v1/templates/preview", &preview("{{ x }}", "trial.ended")).await;
+    let answer =
+        desk.client.post("/v1/templates/preview", &preview("{{ x }}", "trial.ended")).await;
     let problem = answer.is_problem(400, "invalid_request");
     assert!(problem["detail"].as_str().unwrap().contains("line 1"), "{problem}");
-    desk.client.post("/v1/templates/preview", &preview("1", "nothing")).await.is_problem(404, "not_found");
+    desk.client
+        .post("/v1/templates/preview", &preview("1", "nothing"))
+        .await
+        .is_problem(404, "not_found");
 
     desk.put("/v1/templates/words", &json!({ "name": "x", "title": "t", "text": text })).await;
     let route = json!({ "events": ["publication.submitted"], "team": "ops", "connector": "hook",

@@ -137,7 +137,8 @@ async fn a_server_that_takes_a_mail_and_goes_silent_gets_the_same_mail_again() {
 
 #[tokio::test]
 async fn a_wrong_password_or_no_tls_can_be_put_right() {
-    let Some(Post { desk, mut server, _certificate }) = post(Language::Node, "ok", true).await else {
+    let Some(Post { desk, mut server, _certificate }) = post(Language::Node, "ok", true).await
+    else {
         return;
     };
     let connector = desk.get("/v1/connectors/mail").await;
@@ -188,7 +189,8 @@ async fn a_digest_goes_out_once_a_day() {
 
 #[tokio::test]
 async fn nobody_writes_into_the_head_of_a_mail() {
-    let Some(Post { desk, mut server, _certificate }) = post(Language::Node, "ok", false).await else {
+    let Some(Post { desk, mut server, _certificate }) = post(Language::Node, "ok", false).await
+    else {
         return;
     };
     let acme = json!({ "name": "Acme\r\nBcc: eve@example.com\r\n\r\nhello", "subscriptions": [

@@ -9,10 +9,18 @@ mod delivery;
 #[path = "../support/desk.rs"]
 mod desk;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod jira;
 #[cfg(test)]
 #[path = "../support/jira.rs"]
 mod jira_fake;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod mail;
 #[cfg(test)]
@@ -20,6 +28,8 @@ mod pagerduty;
 #[cfg(test)]
 #[path = "../support/receiver.rs"]
 mod receiver;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod servicenow;
 #[cfg(test)]
@@ -31,7 +41,7 @@ mod skip;
 #[cfg(test)]
 mod slack;
 #[cfg(test)]
-#[path = "../support/world.rs"]
+#[path = "../support/client.rs"]
 mod support;
 #[cfg(test)]
 mod webhook;

@@ -14,7 +14,9 @@ async fn an_incident_is_triggered_and_resolved_by_one_key() {
     let receiver = Receiver::start(|asked| {
         let body = asked.json();
         let severity = body["payload"]["severity"].as_str().unwrap_or_default();
-        if body["routing_key"] != "pd-hush" || !["critical", "error", "warning", "info"].contains(&severity) {
+        if body["routing_key"] != "pd-hush"
+            || !["critical", "error", "warning", "info"].contains(&severity)
+        {
             return Reply::json(400, &json!({ "status": "invalid event", "errors": [] }));
         }
         Reply::json(202, &json!({ "status": "success", "dedup_key": body["dedup_key"] }))
@@ -29,8 +31,10 @@ async fn an_incident_is_triggered_and_resolved_by_one_key() {
     let asked = receiver.asked();
     let bodies: Vec<_> = asked.iter().map(crate::receiver::Asked::json).collect();
     assert_eq!(asked[0].path, "/v2/enqueue");
-    assert_eq!((&bodies[0]["event_action"], &bodies[1]["event_action"]),
-        (&"trigger".into(), &"resolve".into()));
+    assert_eq!(
+        (&bodies[0]["event_action"], &bodies[1]["event_action"]),
+        (&"trigger".into(), &"resolve".into())
+    );
     assert_eq!(bodies[0]["dedup_key"], bodies[1]["dedup_key"]);
     assert_eq!(desk.get("/v1/tasks").await["tasks"][0]["state"], "closed");
 

@@ -92,7 +92,10 @@ async fn news_of_a_subject_go_into_its_thread_or_replace_its_message() {
         let last = messages.last().unwrap();
         let thread = if follow == "thread" { messages[0]["ts"].clone() } else { Value::Null };
         assert_eq!(last["thread_ts"], thread, "{follow}");
-        assert_eq!(last["blocks"][0]["text"]["text"], "Spring <!channel> & co does not wait any more");
+        assert_eq!(
+            last["blocks"][0]["text"]["text"],
+            "Spring <!channel> & co does not wait any more"
+        );
         assert_eq!(last["text"], "Spring &lt;!channel&gt; &amp; co does not wait any more");
         // Once it is over, the next one is another matter.
         desk.client.post(&format!("/v1/drafts/{draft}/submit"), "").await;
@@ -157,7 +160,8 @@ async fn an_incoming_webhook_takes_it_or_says_why_not() {
 #[tokio::test]
 async fn what_is_gathered_goes_out_in_one_message() {
     let (desk, _receiver, channel) = by_api("new").await;
-    let route = json!({ "events": ["*"], "team": "ops", "connector": "chat", "gather": { "hourly": {} } });
+    let route =
+        json!({ "events": ["*"], "team": "ops", "connector": "chat", "gather": { "hourly": {} } });
     desk.put("/v1/routes/to-chat", &route).await;
     desk.pass(60);
     desk.submit("One").await;

@@ -55,7 +55,13 @@ async fn the_libraries_of_receivers_accept_what_is_sent_and_nothing_else() {
     let other = entitlements_outbound::webhook::Secret::symmetric_text(&[9; 32]);
     let rows: Vec<(&str, &str, Value, String, bool)> = vec![
         ("as it is", SECRET, good.clone(), body.clone(), true),
-        ("an unknown scheme first", SECRET, with("webhook-signature", &format!("v9,AAAA {signature}")), body.clone(), true),
+        (
+            "an unknown scheme first",
+            SECRET,
+            with("webhook-signature", &format!("v9,AAAA {signature}")),
+            body.clone(),
+            true,
+        ),
         ("290 s ago", SECRET, at(timestamp - 290), body.clone(), true),
         ("310 s ago", SECRET, at(timestamp - 310), body.clone(), false),
         ("310 s ahead", SECRET, at(timestamp + 310), body.clone(), false),
@@ -63,9 +69,21 @@ async fn the_libraries_of_receivers_accept_what_is_sent_and_nothing_else() {
         ("a space more", SECRET, good.clone(), format!("{body} "), false),
         ("a letter changed", SECRET, good.clone(), body.replace("Fr", "fr"), false),
         ("another id", SECRET, with("webhook-id", "evt_other"), body.clone(), false),
-        ("a second later", SECRET, with("webhook-timestamp", &(timestamp + 1).to_string()), body.clone(), false),
+        (
+            "a second later",
+            SECRET,
+            with("webhook-timestamp", &(timestamp + 1).to_string()),
+            body.clone(),
+            false,
+        ),
         ("an empty signature", SECRET, with("webhook-signature", "v1,"), body.clone(), false),
-        ("a cut signature", SECRET, with("webhook-signature", &signature[..20]), body.clone(), false),
+        (
+            "a cut signature",
+            SECRET,
+            with("webhook-signature", &signature[..20]),
+            body.clone(),
+            false,
+        ),
     ];
     for language in BOTH {
         let Some((mut program, _)) = Program::ready(language, "verify", None).await else { return };
@@ -110,7 +128,8 @@ async fn a_pair_of_keys_signs_what_its_public_key_verifies() {
     let desk = Desk::with_acme().await;
     desk.work().await;
     let receiver = Receiver::answering(200).await;
-    let kind = json!({ "webhook": { "url": receiver.url(), "handshake": false, "asymmetric": true } });
+    let kind =
+        json!({ "webhook": { "url": receiver.url(), "handshake": false, "asymmetric": true } });
     let made = desk.put("/v1/connectors/pair", &json!({ "name": "x", "kind": kind })).await;
     let public = made["secret"].as_str().unwrap();
     assert!(public.starts_with("whpk_"), "{public}");

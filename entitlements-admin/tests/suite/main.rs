@@ -7,6 +7,9 @@ mod authz;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+#[path = "../support/client.rs"]
+mod client;
+#[cfg(test)]
 mod code;
 #[cfg(test)]
 mod limits;
@@ -24,7 +27,6 @@ mod provider;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
-#[path = "../support/world.rs"]
 mod support;
 #[cfg(test)]
 mod sync;

@@ -34,7 +34,11 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts one, by the name of its script without its ending. Nothing where it is not fetched.
-    pub(crate) async fn start(language: Language, name: &str, argument: Option<&Value>) -> Option<Self> {
+    pub(crate) async fn start(
+        language: Language,
+        name: &str,
+        argument: Option<&Value>,
+    ) -> Option<Self> {
         let (program, script) = place(language, name)?;
         let mut command = Command::new(program);
         command.arg(script).args(argument.map(Value::to_string));
@@ -97,8 +101,7 @@ fn place(language: Language, name: &str) -> Option<(PathBuf, PathBuf)> {
         Language::Node => ("connectors", "node_modules"),
         Language::Python => ("connectors-python", "env/bin/python"),
     };
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients").join(folder);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients").join(folder);
     let test = env::current_exe().unwrap();
     let fetched = test.ancestors().nth(3).unwrap().join("clients").join(folder);
     if !fetched.join(is_fetched).exists() {
@@ -106,7 +109,9 @@ fn place(language: Language, name: &str) -> Option<(PathBuf, PathBuf)> {
         return None;
     }
     match language {
-        Language::Node => Some(("node".into(), beside(&source, &fetched).join(format!("{name}.mjs")))),
+        Language::Node => {
+            Some(("node".into(), beside(&source, &fetched).join(format!("{name}.mjs"))))
+        }
         Language::Python => Some((fetched.join(is_fetched), source.join(format!("{name}.py")))),
     }
 }

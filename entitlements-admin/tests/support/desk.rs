@@ -127,7 +127,8 @@ impl Desk {
         let made = self.client.post("/v1/drafts", &draft.to_string()).await.json();
         let id = made["id"].as_str().unwrap().to_owned();
         let object = format!("/v1/drafts/{id}/objects/plans.pro");
-        let plan = json!({ "name": name, "extends": "basic", "grants": { "sso": true, "seats": 20 } });
+        let plan =
+            json!({ "name": name, "extends": "basic", "grants": { "sso": true, "seats": 20 } });
         assert_eq!(self.client.put(&object, &plan.to_string()).await.status, 200);
         let answer = self.client.post(&format!("/v1/drafts/{id}/submit"), "").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -144,4 +145,3 @@ impl Desk {
         list["deliveries"].as_array().unwrap().clone()
     }
 }
-

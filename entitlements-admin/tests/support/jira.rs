@@ -126,7 +126,8 @@ impl State {
             }
             _ => {}
         }
-        let Some((version, rest)) = path.strip_prefix("/rest/api/").and_then(|it| it.split_once('/'))
+        let Some((version, rest)) =
+            path.strip_prefix("/rest/api/").and_then(|it| it.split_once('/'))
         else {
             return Reply::status(404);
         };
@@ -156,7 +157,11 @@ impl State {
         let fields = &body["fields"];
         let summary = fields["summary"].as_str().unwrap_or_default();
         if summary.is_empty() || summary.chars().count() > 255 || summary.contains(['\n', '\r']) {
-            return problem(400, "summary", "The summary must be one line of up to 255 characters.");
+            return problem(
+                400,
+                "summary",
+                "The summary must be one line of up to 255 characters.",
+            );
         }
         if fields["project"]["key"] != "ENT" {
             return problem(400, "project", "valid project is required");
@@ -182,7 +187,10 @@ impl State {
             ..Issue::default()
         });
         let id = (10_000 + number).to_string();
-        Reply::json(201, &json!({ "id": id, "key": key, "self": format!("/rest/api/{version}/issue/{id}") }))
+        Reply::json(
+            201,
+            &json!({ "id": id, "key": key, "self": format!("/rest/api/{version}/issue/{id}") }),
+        )
     }
 
     fn search(&mut self, jql: &str) -> Reply {
@@ -205,8 +213,11 @@ impl State {
             }
         }
         let total = found.len();
-        Reply::json(200, &json!({ "issues": found, "total": total, "startAt": 0,
-            "maxResults": 50, "isLast": true }))
+        Reply::json(
+            200,
+            &json!({ "issues": found, "total": total, "startAt": 0,
+            "maxResults": 50, "isLast": true }),
+        )
     }
 
     fn about(
@@ -270,9 +281,7 @@ impl State {
                 Reply::json(status, &json!({ "id": number + 1, "self": "" }))
             }
             ("GET", ["remotelink"]) => {
-                let link = |(number, (id, object)): (usize, &(String, Value))| {
-                    json!({ "id": number + 1, "globalId": id, "object": object })
-                };
+                let link = |(number, (id, object)): (usize, &(String, Value))| json!({ "id": number + 1, "globalId": id, "object": object });
                 let links: Vec<Value> = issue.links.iter().enumerate().map(link).collect();
                 Reply::json(200, &json!(links))
             }

@@ -133,7 +133,8 @@ impl State {
             self.search_lag -= 1;
             return Reply::json(200, &json!({ "result": [] }));
         }
-        let wanted = query.split("correlation_id%3D").nth(1).and_then(|rest| rest.split('%').next());
+        let wanted =
+            query.split("correlation_id%3D").nth(1).and_then(|rest| rest.split('%').next());
         let rows: Vec<&Row> = match wanted {
             // A field that it does not know is left out of the query.
             _ if self.ignores_query => self.rows.iter().take(2).collect(),

@@ -103,6 +103,7 @@ impl App {
         let kept = sealed.map(|sealed| self.unsealed(key, sealed)).transpose()?;
         let same_kind = before.as_ref().is_some_and(|it| it.kind.code() == input.kind.code());
         let kept = kept.filter(|_| same_kind).unwrap_or_default();
+        stays_where_it_was(before.as_ref().filter(|_| same_kind), input)?;
         let given = input.credentials.iter().flat_map(|given| given.keys().cloned());
         input.kind.check_names(given).map_err(Error::InvalidInput)?;
         let mut credentials = match &input.credentials {
@@ -120,18 +121,14 @@ impl App {
         let name = input.name.trim();
         crate::workflow::connector::check_name(name).map_err(Error::InvalidInput)?;
         input.kind.check(&credentials).map_err(Error::InvalidInput)?;
-        let url = |kind: &ConnectorKind| match kind {
-            ConnectorKind::Webhook(hook) => Some(hook.url.clone()),
-            _ => None,
-        };
         // Whoever listens at another address has not said that it wants to.
-        let same_url = before.as_ref().filter(|it| url(&it.kind) == url(&input.kind));
+        let same_place = before.as_ref().filter(|it| it.kind.place() == input.kind.place());
         let connector = Connector {
             name: name.into(),
             kind: input.kind.clone(),
             enabled: input.enabled,
             credentials: credentials.names(),
-            verified_at: same_url.and_then(|it| it.verified_at),
+            verified_at: same_place.and_then(|it| it.verified_at),
             disabled: None,
         };
         let expected = present.map(|row| row.revision);
@@ -343,24 +340,40 @@ impl App {
         if !is_signed(secret, signature, body) {
             return Err(Error::Unauthenticated);
         }
-        if !identifier.is_empty() {
-            let name = format!("{key}/{}", blake3::hash(identifier.as_bytes()).to_hex());
-            let wanted = name.clone();
-            if self.store().read(move |store| store.note(INBOUND, &wanted)).await?.is_some() {
-                return Ok(());
-            }
-            let at = self.now();
-            self.keep_notes(vec![Note::Seen { topic: INBOUND, key: name, at }]).await?;
+        let name = format!("{key}/{}", blake3::hash(identifier.as_bytes()).to_hex());
+        let wanted = name.clone();
+        let seen = self.store().read(move |store| store.note(INBOUND, &wanted)).await?;
+        if seen.is_some() {
+            return Ok(());
         }
         let body: Value = serde_json::from_slice(body)
             .map_err(|error| Error::InvalidInput(format!("the body is no JSON: {error}")))?;
-        let Some(issue) = connectors::reports_done(&body).map(str::to_owned) else { return Ok(()) };
-        let (own, wanted) = (key.to_owned(), issue.clone());
+        if let Some(issue) = connectors::reports_done(&body) {
+            self.close_if_done(key, connector, &credentials, issue).await?;
+        }
+        // Last, so that what could not be looked into is taken when Jira says it again.
+        if identifier.is_empty() {
+            return Ok(());
+        }
+        let at = self.now();
+        self.keep_notes(vec![Note::Seen { topic: INBOUND, key: name, at }]).await?;
+        Ok(())
+    }
+
+    /// Closes the follow-up of an issue that is done.
+    async fn close_if_done(
+        &self,
+        key: &str,
+        connector: &Connector,
+        credentials: &Credentials,
+        issue: &str,
+    ) -> Result<(), Error> {
+        let (own, wanted) = (key.to_owned(), issue.to_owned());
         let task = self.store().read(move |store| store.task_of_external(&own, &wanted)).await?;
         let Some(mut task) = task.filter(|task| task.state == TaskState::Open) else {
             return Ok(());
         };
-        let done = connectors::is_done(self.clients(), connector, &credentials, &issue).await;
+        let done = connectors::is_done(self.clients(), connector, credentials, issue).await;
         if done.map_err(Error::Unavailable)? {
             let now = self.now();
             (task.state, task.changed_at, task.closed_at) = (TaskState::Closed, now, Some(now));
@@ -368,6 +381,22 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Credentials stay where they were given for: elsewhere they have to be given again, or whoever may
+/// write connectors could send them to a place of their own. A signing secret is not sent.
+fn stays_where_it_was(before: Option<&Connector>, input: &ConnectorInput) -> Result<(), Error> {
+    let moves = before.filter(|it| it.kind.place() != input.kind.place());
+    let is_sent = |name: &String| {
+        !matches!((&input.kind, name.as_str()), (ConnectorKind::Webhook(_), "secret"))
+    };
+    let has_sent = moves.is_some_and(|it| it.credentials.iter().any(is_sent));
+    if has_sent && input.credentials.is_none() {
+        let why = "`kind` leads to another place than the credentials were given for: give \
+                   `credentials` again";
+        return Err(Error::InvalidInput(why.into()));
+    }
+    Ok(())
 }
 
 /// A notice of an event, with an id of its own.

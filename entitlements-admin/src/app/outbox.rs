@@ -1,6 +1,6 @@
 //! What the outside world must be told: to whom it goes, how it is sent, what became of it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use entitlements_core::Timestamp;
 use serde_json::Value;
@@ -166,8 +166,12 @@ impl App {
     /// Where the store fails.
     pub(crate) async fn route_notices(&self) -> Result<bool, Error> {
         let notices = self.store().read(|store| store.unrouted(ROUTED_MAX)).await?;
-        if notices.is_empty() {
+        let Some(newest) = notices.iter().map(|kept| kept.revision).max() else {
             return Ok(false);
+        };
+        // Another control plane may have written it, after rules that this one has not seen yet.
+        if newest > self.revision() {
+            self.catch_up().await?;
         }
         let is_full = notices.len() == ROUTED_MAX as usize;
         let (known, now) = (self.open_book().await?, self.now());
@@ -291,7 +295,6 @@ impl App {
 
 /// A message on its way.
 struct Sending {
-    known: Arc<OpenBook>,
     credentials: crate::workflow::connector::Credentials,
     message: Message,
     plain: Message,
@@ -352,7 +355,6 @@ impl Sending {
             tasks_url: app.public_url().map(|url| format!("{url}/v1/tasks")),
             schedule,
             connector,
-            known,
         })
     }
 
@@ -368,7 +370,6 @@ impl Sending {
         if claimed.is_doubtful && stage == Stage::Pending && self.doubt() == Doubt::Search {
             return None;
         }
-        debug_assert!(self.known.book.connectors.contains_key(&row.connector));
         let job = Job {
             delivery: &row.id,
             is_repeat: row.attempts > 1,

@@ -131,10 +131,15 @@ impl Client<'_> {
                 self.api.ask(Method::PATCH, &path, Some(&Value::Object(fields)), false).await?
             }
             // The same correlation id makes the same record, however often.
-            (ServiceNowMode::ImportSet { staging_table }, _) => {
+            (ServiceNowMode::ImportSet { staging_table, column_prefix }, _) => {
                 fields.insert("correlation_id".into(), marker.into());
                 let path = format!("/api/now/import/{staging_table}");
-                let body = Value::Object(fields);
+                let column = |name: String| match name.starts_with(column_prefix.as_str()) {
+                    true => name,
+                    false => format!("{column_prefix}{name}"),
+                };
+                let fields = fields.into_iter().map(|(name, value)| (column(name), value));
+                let body = Value::Object(fields.collect());
                 let answer = self.api.ask(Method::POST, &path, Some(&body), false).await?;
                 return self.imported(&answer, marker);
             }

@@ -730,7 +730,8 @@ fn other_routes() -> Vec<Endpoint> {
             Get,
             "/schema/{file}",
             Public,
-            "The JSON Schema of what people write: `catalog.json`, `tenant.json`, `document.json`",
+            "A JSON Schema: `catalog.json`, `tenant.json`, `document.json`, or a type of event such as \
+             `promotion.started.json`",
             schema::get,
         )
         .answers::<Value>(),

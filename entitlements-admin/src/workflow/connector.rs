@@ -127,6 +127,9 @@ pub enum ServiceNowMode {
     ImportSet {
         /// The staging table.
         staging_table: String,
+        /// What its columns are called by before the names of the fields.
+        #[serde(default = "own_column")]
+        column_prefix: String,
     },
 }
 
@@ -154,7 +157,7 @@ pub struct ServiceNow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Follow {
-    /// An answer in the thread of the first message, which shows the last state.
+    /// An answer in the thread of the first message.
     #[default]
     Thread,
     /// The first message is replaced by it.
@@ -230,6 +233,11 @@ fn task() -> String {
 
 const fn reopen_days() -> u32 {
     14
+}
+
+/// What `ServiceNow` puts before the names of columns that people add.
+fn own_column() -> String {
+    "u_".into()
 }
 
 const fn table() -> ServiceNowMode {
@@ -325,6 +333,19 @@ impl ConnectorKind {
         }
     }
 
+    /// Where it leads, and so its credentials.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Webhook(hook) => hook.url.clone(),
+            Self::Jira(jira) => jira.url.clone(),
+            Self::Servicenow(service) => service.url.clone(),
+            Self::Slack(slack) => slack.api_url.clone(),
+            Self::Email(mail) => format!("{} {:?}", mail.host, mail.port),
+            Self::Pagerduty(service) => service.url.clone(),
+        }
+    }
+
     /// The names of credentials that it knows.
     #[must_use]
     pub const fn credential_names(&self) -> &'static [&'static str] {
@@ -393,8 +414,10 @@ impl ConnectorKind {
             Self::Servicenow(service) => {
                 url("kind.servicenow.url", &service.url)?;
                 word("kind.servicenow.table", &service.table)?;
-                if let ServiceNowMode::ImportSet { staging_table } = &service.mode {
+                if let ServiceNowMode::ImportSet { staging_table, column_prefix } = &service.mode {
                     word("kind.servicenow.mode.import_set.staging_table", staging_table)?;
+                    let column = format!("{column_prefix}correlation_id");
+                    word("kind.servicenow.mode.import_set.column_prefix", &column)?;
                 }
                 for name in service.fields.keys().chain(service.resolved_fields.keys()) {
                     word("kind.servicenow.fields", name)?;

@@ -298,6 +298,10 @@ async fn what_jira_says_is_a_hint_and_closes_a_follow_up_alone() {
     jira.change(|state| state.issues[0].done = true);
     assert_eq!(say("inbound-hush", "b").await.status, 204, "a repeated one is known");
     assert_eq!(tasks(&desk).await[0]["state"], "open");
+    // What it could not be asked about is taken when it says so again.
+    jira.change(|state| state.is_down = true);
+    say("inbound-hush", "c").await.is_problem(503, "unavailable");
+    jira.change(|state| state.is_down = false);
     assert_eq!(say("inbound-hush", "c").await.status, 204);
     assert_eq!(tasks(&desk).await[0]["state"], "closed");
     // It approves nothing.

@@ -26,6 +26,9 @@ mod mail;
 #[cfg(test)]
 mod pagerduty;
 #[cfg(test)]
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[cfg(test)]
 #[path = "../support/receiver.rs"]
 mod receiver;
 #[cfg(test)]
@@ -36,8 +39,7 @@ mod servicenow;
 #[path = "../support/servicenow.rs"]
 mod servicenow_fake;
 #[cfg(test)]
-#[path = "../support/skip.rs"]
-mod skip;
+mod shared;
 #[cfg(test)]
 mod slack;
 #[cfg(test)]
@@ -45,3 +47,6 @@ mod slack;
 mod support;
 #[cfg(test)]
 mod webhook;
+
+#[cfg(test)]
+use postgres::skip;

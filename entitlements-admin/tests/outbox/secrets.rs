@@ -154,3 +154,47 @@ async fn a_secret_is_in_no_log_audit_export_error_answer_or_file() {
         assert!(found("draft").contains(&place), "{place}");
     }
 }
+
+/// Whoever may write connectors, and does not know what opens the door, cannot have it sent elsewhere.
+#[tokio::test]
+async fn credentials_are_not_led_elsewhere() {
+    let desk = Desk::with_acme().await;
+    let own = Receiver::start(|_| Reply::status(200)).await;
+    let theirs = Receiver::start(|_| Reply::status(200)).await;
+    let kinds = |url: String, port: u16| {
+        [
+            (
+                json!({ "webhook": { "url": url, "handshake": false } }),
+                json!({ "authorization": "Bearer hush" }),
+            ),
+            (
+                json!({ "jira": { "url": url, "flavor": "data_center", "project": "ENT" } }),
+                json!({ "token": "hush" }),
+            ),
+            (json!({ "servicenow": { "url": url } }), json!({ "token": "hush" })),
+            (json!({ "slack": { "channel": "C1", "api_url": url } }), json!({ "token": "hush" })),
+            (
+                json!({ "email": { "host": "127.0.0.1", "port": port, "security": "plain",
+                    "from": "a@b.example", "to": ["c@d.example"] } }),
+                json!({ "user": "hush", "password": "hush" }),
+            ),
+            (json!({ "pagerduty": { "url": url } }), json!({ "routing_key": "hush" })),
+        ]
+    };
+    let (here, there) = (kinds(own.url(), 1025), kinds(theirs.url(), 1026));
+    for (number, ((kind, credentials), (moved, _))) in here.iter().zip(&there).enumerate() {
+        let path = format!("/v1/connectors/c{number}");
+        desk.put(&path, &json!({ "name": "c", "kind": kind, "credentials": credentials })).await;
+        desk.put(&path, &json!({ "name": "another name", "kind": kind })).await;
+        let moved = json!({ "name": "c", "kind": moved }).to_string();
+        let refused = desk.client.put(&path, &moved).await;
+        assert!(refused.text().contains("give `credentials` again"), "{}", refused.text());
+        assert_eq!(refused.status, 400);
+        desk.client.post(&format!("{path}/test"), "").await;
+    }
+    assert!(theirs.asked().is_empty(), "{:?}", theirs.asked());
+    // A signing secret is not sent: it may stay.
+    let hook = |url: String| json!({ "webhook": { "url": url, "handshake": false } });
+    desk.put("/v1/connectors/plain", &json!({ "name": "x", "kind": hook(own.url()) })).await;
+    desk.put("/v1/connectors/plain", &json!({ "name": "x", "kind": hook(theirs.url()) })).await;
+}

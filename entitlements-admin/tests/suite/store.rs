@@ -11,7 +11,10 @@ use entitlements_admin::{
         AuditEntry, AuditFault, Chain, CommitError, Committed, Database, Note, Store, Verified,
         back_up, copy, restore,
     },
-    workflow::{Changeset, IdempotencyKey, Key, Kind, ObjectId, Origin, Record, Scope, Write, key},
+    workflow::{
+        Changeset, IdempotencyKey, Key, Kind, ObjectId, Origin, Record, Scope, Write, key,
+        notice::{Event, Notice, Test},
+    },
 };
 use entitlements_core::{Revision, Timestamp};
 use rusqlite::Connection;
@@ -562,6 +565,35 @@ async fn the_audit_can_only_grow() {
         let error = file.execute(sql, []).unwrap_err().to_string();
         assert!(error.contains("append-only"), "{error}");
     }
+}
+
+/// No change without its notice, and no notice without its change.
+#[tokio::test]
+async fn a_notice_stands_and_falls_with_its_change() {
+    on_both(async |place| {
+        let store = place.open().await;
+        let notice = |id: &str| {
+            let event = Event::ConnectorTest(Test { by: "test".into() });
+            Notice::new(id.into(), "connector/x", at(7), &event).unwrap()
+        };
+        let unrouted = async || store.read(|store| store.unrouted(10)).await.unwrap().len();
+        let mut good = changes(&[("acme", None, named("Acme"))]);
+        good.notices.push(notice("evt_1"));
+        committed(&store, good).await;
+        assert_eq!(unrouted().await, 1);
+
+        // The notice cannot be kept, so the tenant is not.
+        let mut bad = changes(&[("other", None, named("Other"))]);
+        bad.notices.extend([notice("evt_2"), notice("evt_1")]);
+        store.commit(bad).await.unwrap_err();
+        // The tenant is not as it should be, so the notice is not kept.
+        let mut bad = changes(&[("acme", None, named("Another"))]);
+        bad.notices.push(notice("evt_3"));
+        store.commit(bad).await.unwrap_err();
+        assert_eq!((tenants(&store).await.len(), unrouted().await), (1, 1));
+        assert_eq!(verify(&store).await.unwrap().rows, 1);
+    })
+    .await;
 }
 
 #[tokio::test]

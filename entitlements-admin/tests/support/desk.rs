@@ -57,7 +57,9 @@ impl Desk {
     pub(crate) async fn with_clock(config: impl FnOnce(&Path) -> Config, clock: Clock) -> Self {
         let folder = TempDir::new().unwrap();
         let config = config(folder.path());
-        let app = Admin::open_with(&config, clock.clone()).unwrap();
+        let time = clock.clone();
+        let open = move || Admin::open_with(&config, time);
+        let app = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
         let command = Command::CreateKey(NewKey::new(Scope::Admin, "test"));
         let token = app.execute(&Actor::local("test"), command).await.unwrap().secret;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

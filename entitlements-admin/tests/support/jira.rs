@@ -46,6 +46,8 @@ pub(crate) struct Issue {
 pub(crate) struct State {
     pub(crate) issues: Vec<Issue>,
     pub(crate) faults: Vec<Fault>,
+    /// Whether nothing can be asked of it.
+    pub(crate) is_down: bool,
     /// How many searches do not find an issue that was just made.
     pub(crate) search_lag: usize,
     /// How often it was searched.
@@ -89,6 +91,9 @@ impl State {
         let given = asked.header("authorization");
         if given != basic && given != format!("Bearer {TOKEN}") {
             return Reply::json(401, &json!({ "message": "Client must be authenticated" }));
+        }
+        if self.is_down {
+            return Reply::status(503);
         }
         let changes = asked.method != "GET" && !asked.path.contains("/search");
         let fault = if changes { self.faults.first().copied() } else { None };

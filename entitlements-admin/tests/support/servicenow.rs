@@ -150,11 +150,15 @@ impl State {
         Reply::json(200, &json!({ "result": rows }))
     }
 
-    /// Coalesces on `correlation_id`, as the transform map of the documentation does.
+    /// Maps the columns that there are and coalesces on `u_correlation_id`, as the transform map of
+    /// the documentation does. Names that are no columns are passed over.
     fn import(&mut self, body: &Value, fault: Option<Fault>) -> Reply {
-        let Some(fields) = strings(body) else {
+        let Some(columns) = strings(body) else {
             return error(400, "Invalid request", "values are strings");
         };
+        let field =
+            |(name, value): (String, String)| Some((name.strip_prefix("u_")?.into(), value));
+        let fields: Row = columns.into_iter().filter_map(field).collect();
         let outcome = |status: &str, row: Option<&Row>, why: &str| {
             let mut result = json!({ "transform_map": "events", "table": "incident",
                 "status": status, "display_name": "number" });

@@ -255,13 +255,37 @@ pub(crate) async fn is_done(
     done.map_err(|why| redacted(&why, credentials))
 }
 
-/// A text without anything that is secret.
+/// A text without anything that is secret, also where a receiver says back what it was sent.
 fn redacted(text: &str, credentials: &Credentials) -> String {
-    let mut text = text.to_owned();
-    for secret in credentials.0.values().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "***");
+    let get = |name| credentials.get(name).unwrap_or_default();
+    let pairs = [("email", "token"), ("user", "password")]
+        .map(|(user, password)| (get(user), get(password)))
+        .into_iter()
+        .filter(|(_, password)| !password.is_empty())
+        .flat_map(|(user, password)| {
+            [format!("{user}:{password}"), format!("\0{user}\0{password}")]
+        })
+        .map(|pair| STANDARD.encode(pair));
+    let plain = credentials.0.values().filter(|secret| !secret.is_empty()).cloned();
+    pairs.chain(plain).fold(text.to_owned(), |text, secret| without(&text, &secret))
+}
+
+/// What is shorter than this may be a part of other words.
+const WORD_BYTES_MIN: usize = 8;
+
+/// A text with stars for what is secret in it; for a short secret only where it stands by itself.
+fn without(text: &str, secret: &str) -> String {
+    let is_part = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    let (mut safe, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once(secret) {
+        let is_inside = is_part(before.chars().next_back()) || is_part(after.chars().next());
+        let shows = secret.len() < WORD_BYTES_MIN && is_inside;
+        safe.push_str(before);
+        safe.push_str(if shows { secret } else { "***" });
+        rest = after;
     }
-    text
+    safe.push_str(rest);
+    safe
 }
 
 /// How one gets in.
@@ -414,6 +438,22 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_secret_is_not_said_again() {
+        let credentials = [("user", "t"), ("password", "hush-hush-hush")];
+        let credentials = credentials.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let credentials = Credentials(credentials.into());
+        for (text, safe) in [
+            ("it answered t", "it answered ***"),
+            ("[t] hush-hush-hush, hush-hush-hushed", "[***] ***, ***ed"),
+            ("Basic dDpodXNoLWh1c2gtaHVzaA==", "Basic ***"),
+            ("AHQAaHVzaC1odXNoLWh1c2g=", "***"),
+            ("nothing to tell", "nothing to tell"),
+        ] {
+            assert_eq!(redacted(text, &credentials), safe);
+        }
+    }
 
     #[test]
     fn an_answer_without_success_means_what_it_should() {

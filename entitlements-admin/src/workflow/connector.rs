@@ -430,8 +430,7 @@ impl ConnectorKind {
             Self::Slack(slack) => {
                 url("kind.slack.api_url", &slack.api_url)?;
                 match (credentials.get("webhook_url"), credentials.get("token")) {
-                    (Some(hook), None) => url("credentials.webhook_url", hook)
-                        .map_err(|_| "`credentials.webhook_url` is not an address".to_owned()),
+                    (Some(hook), None) => url("credentials.webhook_url", hook),
                     (None, Some(_)) => {
                         word("kind.slack.channel", slack.channel.as_deref().unwrap_or_default())
                     }
@@ -598,11 +597,16 @@ fn url(path: &str, text: &str) -> Result<(), String> {
             && uri.host().is_some_and(|host| !host.is_empty())
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
     });
-    match is_one && text.len() <= CREDENTIAL_BYTES_MAX {
-        true => Ok(()),
-        false => Err(format!(
+    if !is_one || text.len() > CREDENTIAL_BYTES_MAX {
+        return Err(format!(
             "`{path}` is not an address: write one that begins with `https://`, without a user"
-        )),
+        ));
+    }
+    let host =
+        parsed.as_ref().filter(|uri| uri.scheme_str() == Some("http")).and_then(|uri| uri.host());
+    match host.is_none_or(entitlements_outbound::is_loopback) {
+        true => Ok(()),
+        false => Err(format!("`{path}` is not protected: use `https://` for other machines")),
     }
 }
 

@@ -108,7 +108,7 @@ async fn tried(config: impl FnOnce(&std::path::Path) -> Config) -> (usize, usize
     let (desk, canary) = (Desk::with(config).await, Canary::start().await);
     let mut refused = 0;
     for form in FORMS {
-        let url = format!("http://{form}:{}", canary.addr.port());
+        let url = format!("https://{form}:{}", canary.addr.port());
         let bare = form.trim_matches(['[', ']']);
         let kinds = [
             (json!({ "webhook": { "url": url, "handshake": false } }), json!({ "secret": SECRET })),
@@ -154,14 +154,30 @@ async fn without_the_guard_the_canary_is_reached() {
         ..config(folder)
     };
     let (desk, canary) = (Desk::with(open).await, Canary::start().await);
-    for form in ["127.0.0.1", "localhost", "[::1]"] {
-        let kind = json!({ "webhook": { "handshake": false,
-            "url": format!("http://{form}:{}", canary.addr.port()) } });
-        desk.put("/v1/connectors/x", &json!({ "name": "x", "kind": kind })).await;
-        let test = desk.client.post("/v1/connectors/x/test", "");
-        drop(tokio::time::timeout(std::time::Duration::from_secs(1), test).await);
+    for form in [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "017700000001",
+        "0",
+        "localhost",
+        "LOCALHOST",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+    ] {
+        let before = canary.connections.load(Ordering::SeqCst);
+        let (bare, port) = (form.trim_matches(['[', ']']), canary.addr.port());
+        for kind in [
+            json!({ "webhook": { "handshake": false, "url": format!("https://{form}:{port}") } }),
+            json!({ "email": { "host": bare, "port": port, "from": "a@b.c", "to": ["d@e.f"] } }),
+        ] {
+            desk.put("/v1/connectors/x", &json!({ "name": "x", "kind": kind })).await;
+            let test = desk.client.post("/v1/connectors/x/test", "");
+            drop(tokio::time::timeout(std::time::Duration::from_millis(500), test).await);
+        }
+        assert!(canary.connections.load(Ordering::SeqCst) > before, "{form}");
     }
-    assert!(canary.connections.load(Ordering::SeqCst) >= 3);
 }
 
 #[tokio::test]

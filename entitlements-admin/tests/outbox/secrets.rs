@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -145,6 +146,14 @@ async fn a_secret_is_in_no_log_audit_export_error_answer_or_file() {
         places.iter().filter(|(_, bytes)| holds(bytes)).map(|(name, _)| *name).collect::<Vec<_>>()
     };
     assert_eq!(secrets.len(), 13);
+    // As they are sent.
+    for pair in [
+        "hush@example.com:hush-jira-token",
+        "hush-user:hush-servicenow-password",
+        "\0hush-mail-user\0hush-mail-password",
+    ] {
+        secrets.push(STANDARD.encode(pair));
+    }
     for secret in &secrets {
         assert_eq!(found(secret), [""; 0], "{secret}");
         assert_eq!(found(secret.trim_start_matches("whsec_")), [""; 0], "{secret}");

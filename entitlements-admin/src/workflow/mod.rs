@@ -1,8 +1,10 @@
 //! What may happen, as plain values and pure functions: no clock, no store, no network.
 
+pub mod approval;
 pub mod barrier;
 pub mod catalog;
 pub mod changeset;
+pub mod civil;
 pub mod connector;
 pub mod delivery;
 pub mod doors;
@@ -19,6 +21,7 @@ pub mod publication;
 pub mod routing;
 pub mod settings;
 pub mod sign_in;
+pub mod sla;
 pub mod task;
 pub mod template;
 pub mod tenants;

@@ -3,14 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entitlements_core::{Audience, Timestamp};
-use jiff::{
-    civil::{Date, Time, Weekday},
-    tz::{TimeZone, TimeZoneDatabase},
-};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    civil::{Day, clock_time, instant, zone},
     connector::{Connector, line},
     notice::{EventType, Notice, Severity},
     people::email_of,
@@ -41,36 +38,6 @@ impl Team {
             email_of(member).map_err(|why| format!("`members`: {why}"))?;
         }
         self.quiet_hours.as_ref().map_or(Ok(()), QuietHours::check)
-    }
-}
-
-/// A day of the week.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "their names say it")]
-pub enum Day {
-    Mon,
-    Tue,
-    Wed,
-    Thu,
-    Fri,
-    Sat,
-    Sun,
-}
-
-impl From<Weekday> for Day {
-    fn from(day: Weekday) -> Self {
-        match day {
-            Weekday::Monday => Self::Mon,
-            Weekday::Tuesday => Self::Tue,
-            Weekday::Wednesday => Self::Wed,
-            Weekday::Thursday => Self::Thu,
-            Weekday::Friday => Self::Fri,
-            Weekday::Saturday => Self::Sat,
-            Weekday::Sunday => Self::Sun,
-        }
     }
 }
 
@@ -142,22 +109,6 @@ impl QuietHours {
         }
         None
     }
-}
-
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZoneDatabase::bundled()
-        .get(name)
-        .map_err(|_| format!("`{name}` is no time zone: use one such as `Europe/Berlin`"))
-}
-
-fn clock_time(text: &str) -> Result<Time, String> {
-    Time::strptime("%H:%M", text)
-        .map_err(|_| format!("`{text}` is no time of day: write it as `08:00`"))
-}
-
-fn instant(day: Date, time: Time, zone: &TimeZone) -> Option<Timestamp> {
-    let zoned = day.to_datetime(time).to_zoned(zone.clone()).ok()?;
-    Some(Timestamp::from_micros(zoned.timestamp().as_microsecond()))
 }
 
 /// What goes out together.

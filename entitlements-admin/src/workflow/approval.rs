@@ -281,10 +281,10 @@ pub enum Ineligible {
     #[error("only people approve: sign in")]
     NotAPerson,
     /// They asked for it, gain from it, or edited it last.
-    #[error("you {0}, so somebody else has to approve it")]
+    #[error("you {0}, so somebody else has to decide it")]
     Involved(&'static str),
     /// They stand in for somebody who is involved.
-    #[error("you stand in for `{0}`, who is involved, so somebody else has to approve it")]
+    #[error("you stand in for `{0}`, who is involved, so somebody else has to decide it")]
     DeputyOfInvolved(String),
     /// They agreed before.
     #[error("you have approved it already: it takes somebody else")]
@@ -372,6 +372,18 @@ impl Ballot<'_> {
         self.stages.iter().enumerate().find(is_open)
     }
 
+    /// Why a person is involved, where they are: by themselves, or by whom they stand in for.
+    #[must_use]
+    pub fn involvement(&self, person: &str, people: &Electorate) -> Option<Ineligible> {
+        if let Some(word) = self.involved.word_for(person) {
+            return Some(Ineligible::Involved(word));
+        }
+        let involved = self.involved.people();
+        let deputies = people.deputies.iter().filter(|(deputy, _)| deputy == person);
+        let from = deputies.map(|(_, from)| from).find(|from| involved.contains(from.as_str()))?;
+        Some(Ineligible::DeputyOfInvolved(from.clone()))
+    }
+
     /// The vote of a person for the stage that is open.
     ///
     /// # Errors
@@ -383,15 +395,11 @@ impl Ballot<'_> {
         people: &Electorate,
         at: Timestamp,
     ) -> Result<Vote, Ineligible> {
-        if let Some(word) = self.involved.word_for(person) {
-            return Err(Ineligible::Involved(word));
+        if let Some(why) = self.involvement(person, people) {
+            return Err(why);
         }
-        let involved = self.involved.people();
         let stands_in = people.deputies.iter().filter(|(deputy, _)| deputy == person);
         let for_whom: Vec<&str> = stands_in.map(|(_, from)| from.as_str()).collect();
-        if let Some(from) = for_whom.iter().find(|from| involved.contains(**from)) {
-            return Err(Ineligible::DeputyOfInvolved((*from).to_owned()));
-        }
         let Some((number, stage)) = self.open_stage(people) else { return Err(Ineligible::Enough) };
         let used: BTreeSet<&str> = self.standing(people).flat_map(Vote::uses).collect();
         if used.contains(person) {

@@ -210,7 +210,7 @@ impl Setting for DelegationSetting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vote {
-    /// Who, by address.
+    /// Who.
     pub by: String,
     /// Whose right it was, where they stood in for somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,8 +236,10 @@ impl Vote {
 /// People as far as agreement goes, at one instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Electorate {
-    /// The roles of each person, by address. Those who are disabled are not among them.
+    /// The roles of each person. Those who are disabled are not among them.
     pub roles: BTreeMap<String, BTreeSet<Role>>,
+    /// The address of each person; it is what they are called where it is absent.
+    pub addresses: BTreeMap<String, String>,
     /// The members of each team, by address.
     pub teams: BTreeMap<String, BTreeSet<String>>,
     /// Who stands in for whom at this instant: the deputy, and for whom.
@@ -245,11 +247,27 @@ pub struct Electorate {
 }
 
 impl Electorate {
-    /// Who stands in for whom at an instant.
+    /// The same with those who stand in for others at an instant.
     #[must_use]
-    pub fn deputies_at(setting: &DelegationSetting, at: Timestamp) -> BTreeSet<(String, String)> {
+    pub fn with_deputies(mut self, setting: &DelegationSetting, at: Timestamp) -> Self {
         let now = setting.delegations.iter().filter(|one| one.window.contains(at));
-        now.map(|one| (one.to.to_lowercase(), one.from.to_lowercase())).collect()
+        let pairs = now.map(|one| (self.person_of(&one.to), self.person_of(&one.from)));
+        self.deputies = pairs.collect();
+        self
+    }
+
+    /// Who has an address; the address itself where nobody has it.
+    #[must_use]
+    pub fn person_of(&self, address: &str) -> String {
+        let address = address.to_lowercase();
+        let found = self.addresses.iter().find(|(_, known)| **known == address);
+        found.map_or(address, |(person, _)| person.clone())
+    }
+
+    /// The address of a person.
+    #[must_use]
+    pub fn address_of<'p>(&'p self, person: &'p str) -> &'p str {
+        self.addresses.get(person).map_or(person, String::as_str)
     }
 
     fn is_of(&self, person: &str, approvers: &Approvers) -> bool {
@@ -260,9 +278,10 @@ impl Electorate {
                 .get(person)
                 .is_some_and(|roles| roles.contains(role) || roles.contains(&Role::SuperAdmin)),
             Approvers::Team(team) => {
-                self.teams.get(team).is_some_and(|members| members.contains(person))
+                let members = self.teams.get(team);
+                members.is_some_and(|members| members.contains(self.address_of(person)))
             }
-            Approvers::People(people) => people.contains(person),
+            Approvers::People(people) => people.contains(self.address_of(person)),
         }
     }
 
@@ -310,7 +329,7 @@ pub enum Ineligible {
     Enough,
 }
 
-/// The people whom a request is about, by address.
+/// The people whom a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Involved<'r> {
     /// Who asked for it.
@@ -382,6 +401,18 @@ impl Ballot<'_> {
         let deputies = people.deputies.iter().filter(|(deputy, _)| deputy == person);
         let from = deputies.map(|(_, from)| from).find(|from| involved.contains(from.as_str()))?;
         Some(Ineligible::DeputyOfInvolved(from.clone()))
+    }
+
+    /// Whether a person is asked by any stage, by themselves or by whom they stand in for.
+    #[must_use]
+    pub fn asks(&self, person: &str, people: &Electorate) -> bool {
+        let escalated = self.escalated_to.map(|team| Approvers::Team(team.into()));
+        let asked = |one: &str| {
+            let all = self.stages.iter().map(|stage| &stage.of).chain(escalated.as_ref());
+            all.into_iter().any(|approvers| people.is_of(one, approvers))
+        };
+        let mut deputies = people.deputies.iter().filter(|(deputy, _)| deputy == person);
+        asked(person) || deputies.any(|(_, from)| asked(from))
     }
 
     /// The vote of a person for the stage that is open.

@@ -11,6 +11,7 @@ pub mod doors;
 pub mod draft;
 pub mod edges;
 pub mod fleet;
+pub mod holding;
 pub mod key;
 pub mod lane;
 pub mod listing;

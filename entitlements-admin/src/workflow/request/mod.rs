@@ -4,6 +4,7 @@
 //! by `approval`; what is done to put it in force is that of `provisioning`. A request is apart from
 //! what it grants: that is a `Holding`, which goes on when the request is over.
 
+mod record;
 mod refusal;
 mod step;
 #[cfg(test)]
@@ -13,7 +14,11 @@ use std::{fmt, str::FromStr};
 
 use entitlements_core::{Timestamp, document::Hash};
 
-pub use self::{refusal::Refusal, step::step};
+pub use self::{
+    record::{Asks, ENTRIES_MAX, Entry, Link, Promise, RequestRecord, Terms, Wants},
+    refusal::Refusal,
+    step::step,
+};
 use super::{
     approval::{ApprovalStage, Electorate, Vote},
     publication::Principal,

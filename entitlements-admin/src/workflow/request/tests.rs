@@ -35,6 +35,7 @@ fn people() -> Electorate {
     let finance = ["fay", "sam"].map(address).into();
     Electorate {
         roles: roles.map(|(name, role)| (address(name), BTreeSet::from([role]))).collect(),
+        addresses: std::collections::BTreeMap::new(),
         teams: [("finance".to_owned(), finance)].into(),
         deputies: [("deputy", "bob"), ("proxy", "ann"), ("sam", "gail")]
             .map(|(deputy, from)| (address(deputy), address(from)))

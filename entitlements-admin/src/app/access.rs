@@ -12,7 +12,7 @@ use entitlements_core::{TenantKey, Timestamp};
 use super::{App, Error};
 use crate::{
     store::Note,
-    workflow::{IdempotencyKey, Key, Kind, ObjectId, Origin, Permission, key, permission},
+    workflow::{IdempotencyKey, Key, Kind, ObjectId, Origin, Permission, Scope, key, permission},
 };
 
 /// What something takes.
@@ -33,6 +33,7 @@ pub struct Actor {
     principal: Option<String>,
     permissions: BTreeSet<Permission>,
     tenants: BTreeSet<TenantKey>,
+    partner: Option<String>,
     session: Option<[u8; 32]>,
 }
 
@@ -45,6 +46,7 @@ impl Actor {
             principal: None,
             permissions: Permission::ALL.into(),
             tenants: BTreeSet::new(),
+            partner: None,
             session: None,
         }
     }
@@ -62,6 +64,7 @@ impl Actor {
             principal: Some(user.into()),
             permissions,
             tenants: BTreeSet::new(),
+            partner: None,
             session: Some(session),
         }
     }
@@ -102,6 +105,18 @@ impl Actor {
     #[must_use]
     pub fn only_tenants(&self) -> &BTreeSet<TenantKey> {
         &self.tenants
+    }
+
+    /// Whether what belongs to this partner, or to nobody but us, exists to it.
+    #[must_use]
+    pub fn deals_with(&self, partner: Option<&str>) -> bool {
+        self.partner.is_none() || self.partner.as_deref() == partner
+    }
+
+    /// The partner that it is for: what is of others does not exist to it.
+    #[must_use]
+    pub fn only_partner(&self) -> Option<&str> {
+        self.partner.as_deref()
     }
 
     /// Whether it sees some tenants only.
@@ -234,6 +249,8 @@ impl App {
             principal: known.principal,
             permissions: permission::of_scope(known.scope).iter().copied().collect(),
             tenants: known.tenants,
+            // A partner's key without a partner is for nobody.
+            partner: (known.scope == Scope::Partner).then(|| known.partner.unwrap_or_default()),
             session: None,
         })
     }

@@ -10,12 +10,17 @@ use entitlements_core::{
 use super::{
     connectors::{ConnectorInput, ConnectorNews},
     drafts::{DraftEdit, StartsWith, act_needs},
+    listings::Shelf,
+    requests::{NewRequest, StepTold},
     routing::Routing,
     users::{NewUser, Proof, UserChange},
 };
 use crate::workflow::{
     Kind, Permission, Redrive, Scope,
+    approval::DelegationSetting,
+    listing::{Listing, ListingAct},
     publication::Act,
+    request,
     settings::{ApprovalSetting, OutboxSetting, RetentionSetting},
 };
 
@@ -163,6 +168,92 @@ pub enum Command {
         /// What it must be.
         expected: Expected,
     },
+    /// Make or replace a calendar or a promise.
+    PutShelf {
+        /// Its key.
+        key: String,
+        /// What it is.
+        shelf: Box<Shelf>,
+        /// What it must replace.
+        expected: Expected,
+    },
+    /// Remove a calendar or a promise.
+    RemoveShelf {
+        /// What kind of thing.
+        kind: Kind,
+        /// Its key.
+        key: String,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Make or replace a listing.
+    PutListing {
+        /// Its key.
+        key: String,
+        /// What is shown of it.
+        listing: Box<Listing>,
+        /// What it must replace.
+        expected: Expected,
+    },
+    /// Have a listing go on its way.
+    ActOnListing {
+        /// Which.
+        key: String,
+        /// Where.
+        act: ListingAct,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Ask for something, for a tenant.
+    CreateRequest(Box<NewRequest>),
+    /// Change what is asked for.
+    EditRequest {
+        /// Which.
+        id: String,
+        /// What is wanted instead.
+        wants: Box<request::Wants>,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Have a request go on its way.
+    ActOnRequest {
+        /// Which.
+        id: String,
+        /// How.
+        act: request::Act,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Say something about a request.
+    CommentRequest {
+        /// Which.
+        id: String,
+        /// What.
+        text: String,
+        /// Something elsewhere that belongs to it.
+        link: Option<request::Link>,
+    },
+    /// Say what became of a step that a person does.
+    TellStep {
+        /// Of which request.
+        id: String,
+        /// What.
+        told: StepTold,
+        /// What the request must be.
+        expected: Expected,
+    },
+    /// Go on with a request whose time has come.
+    AdvanceRequest {
+        /// Which.
+        id: String,
+    },
+    /// Say who stands in for whom.
+    SetDelegations {
+        /// Who.
+        setting: Box<DelegationSetting>,
+        /// What it must replace.
+        expected: Expected,
+    },
     /// Set messages going again.
     Redrive(Redrive),
     /// Tell of what began or ended by an instant.
@@ -264,13 +355,21 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
     /// The tenants that it is for; all where there are none.
     pub tenants: BTreeSet<TenantKey>,
+    /// The partner that it is for.
+    pub partner: Option<String>,
 }
 
 impl NewKey {
     /// For all tenants and for good.
     #[must_use]
     pub fn new(scope: Scope, label: impl Into<String>) -> Self {
-        Self { scope, label: label.into(), expires_at: None, tenants: BTreeSet::new() }
+        Self {
+            scope,
+            label: label.into(),
+            expires_at: None,
+            tenants: BTreeSet::new(),
+            partner: None,
+        }
     }
 }
 
@@ -303,6 +402,21 @@ impl Command {
             Self::RemoveRouting { kind: Kind::Team, .. } => "remove_team",
             Self::RemoveRouting { kind: Kind::Route, .. } => "remove_route",
             Self::RemoveRouting { .. } => "remove_template",
+            Self::PutShelf { shelf, .. } => match **shelf {
+                Shelf::Calendar { .. } => "put_calendar",
+                Shelf::Sla(_) => "put_sla",
+            },
+            Self::RemoveShelf { kind: Kind::Calendar, .. } => "remove_calendar",
+            Self::RemoveShelf { .. } => "remove_sla",
+            Self::PutListing { .. } => "put_listing",
+            Self::ActOnListing { act, .. } => listing_code(*act),
+            Self::CreateRequest(_) => "create_request",
+            Self::EditRequest { .. } => "edit_request",
+            Self::ActOnRequest { act, .. } => request_code(act),
+            Self::CommentRequest { .. } => "comment_request",
+            Self::TellStep { .. } => "tell_step",
+            Self::AdvanceRequest { .. } => "advance_request",
+            Self::SetDelegations { .. } => "set_delegations",
             Self::Redrive(_) => "redrive",
             Self::TellEdges { .. } => "tell_edges",
             Self::TellSidecars => "tell_sidecars",
@@ -343,6 +457,15 @@ impl Command {
             | Self::NoteConnector { .. }
             | Self::PutRouting { .. }
             | Self::RemoveRouting { .. } => Permission::ManageConnectors,
+            Self::PutShelf { .. }
+            | Self::RemoveShelf { .. }
+            | Self::PutListing { .. }
+            | Self::ActOnListing { .. } => Permission::ManageListings,
+            Self::CreateRequest(_) | Self::EditRequest { .. } => Permission::MakeRequests,
+            Self::ActOnRequest { act, .. } => request_needs(act),
+            Self::CommentRequest { .. } => Permission::ReadMarketplace,
+            Self::TellStep { .. } | Self::AdvanceRequest { .. } => Permission::OperateRequests,
+            Self::SetDelegations { .. } => Permission::ManageSettings,
             Self::Redrive(_) => Permission::Redrive,
             Self::TellEdges { .. } | Self::TellSidecars => Permission::ManageSettings,
             Self::SetApproval { .. }
@@ -357,6 +480,69 @@ impl Command {
             Self::SetPassword { .. } | Self::SignOut | Self::SignOutOwn => return None,
             Self::CreateKey(_) | Self::RevokeKey { .. } => Permission::ManageKeys,
         })
+    }
+}
+
+const fn request_code(act: &request::Act) -> &'static str {
+    use request::Act as A;
+    match act {
+        A::Edit => "edit_request",
+        A::Submit => "submit_request",
+        A::Evaluate { .. } => "evaluate_request",
+        A::Approve { .. } => "approve_request",
+        A::Reject { .. } => "reject_request",
+        A::AskInfo { .. } => "ask_about_request",
+        A::Answer { .. } => "answer_about_request",
+        A::MarkDuplicate { .. } => "mark_request_duplicate",
+        A::Withdraw => "withdraw_request",
+        A::Expire => "expire_request",
+        A::BreakGlass { .. } => "approve_request_breaking_glass",
+        A::Review { .. } => "review_request",
+        A::Begin => "begin_request",
+        A::Finish => "finish_request",
+        A::Fail { .. } => "fail_request",
+        A::Cancel { .. } => "cancel_request",
+        A::Undone => "undo_request",
+        A::Stick { .. } => "stick_request",
+        A::RetryUndo => "retry_undo_of_request",
+        A::Resolve { .. } => "resolve_request",
+    }
+}
+
+/// What it takes to do something to a request.
+pub(super) const fn request_needs(act: &request::Act) -> Permission {
+    use request::Act as A;
+    match act {
+        A::Edit | A::Submit | A::Answer { .. } | A::Withdraw => Permission::MakeRequests,
+        A::Approve { .. }
+        | A::Reject { .. }
+        | A::AskInfo { .. }
+        | A::MarkDuplicate { .. }
+        | A::Review { .. } => Permission::DecideRequests,
+        A::BreakGlass { .. } => Permission::BreakGlass,
+        A::Evaluate { .. }
+        | A::Expire
+        | A::Begin
+        | A::Finish
+        | A::Fail { .. }
+        | A::Cancel { .. }
+        | A::Undone
+        | A::Stick { .. }
+        | A::RetryUndo
+        | A::Resolve { .. } => Permission::OperateRequests,
+    }
+}
+
+const fn listing_code(act: ListingAct) -> &'static str {
+    match act {
+        ListingAct::Edit => "edit_listing",
+        ListingAct::Submit => "submit_listing",
+        ListingAct::Return => "return_listing",
+        ListingAct::Publish => "publish_listing",
+        ListingAct::Pause => "pause_listing",
+        ListingAct::Resume => "resume_listing",
+        ListingAct::Deprecate => "deprecate_listing",
+        ListingAct::Retire => "retire_listing",
     }
 }
 

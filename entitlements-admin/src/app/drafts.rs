@@ -386,7 +386,7 @@ fn looks_at_the_effect(act: &Act) -> bool {
 }
 
 /// Who stands behind a call.
-fn principal(call: &Call) -> Principal {
+pub(super) fn principal(call: &Call) -> Principal {
     match call.actor.principal() {
         Some(person) => Principal::Person(person.into()),
         None => Principal::Key(call.actor.name().into()),

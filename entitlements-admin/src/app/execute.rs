@@ -165,6 +165,39 @@ impl App {
             Work::Other(Command::RemoveRouting { kind, key, expected }) => {
                 self.decide_routing_removal(origin, *kind, key, *expected).await
             }
+            Work::Other(Command::PutShelf { key, shelf, expected }) => {
+                self.decide_shelf(origin, key, shelf, *expected).await
+            }
+            Work::Other(Command::RemoveShelf { kind, key, expected }) => {
+                self.decide_shelf_removal(origin, *kind, key, *expected).await
+            }
+            Work::Other(Command::PutListing { key, listing, expected }) => {
+                self.decide_listing(call, origin, key, listing, *expected).await
+            }
+            Work::Other(Command::ActOnListing { key, act, expected }) => {
+                self.decide_listing_act(call, origin, key, *act, *expected).await
+            }
+            Work::Other(Command::CreateRequest(wanted)) => {
+                self.decide_new_request(call, origin, wanted).await
+            }
+            Work::Other(Command::EditRequest { id, wants, expected }) => {
+                self.decide_request_edit(call, origin, id, wants, *expected).await
+            }
+            Work::Other(Command::ActOnRequest { id, act, expected }) => {
+                self.decide_request_act(call, origin, id, act, *expected).await
+            }
+            Work::Other(Command::CommentRequest { id, text, link }) => {
+                self.decide_comment(call, origin, id, text, link.as_ref()).await
+            }
+            Work::Other(Command::TellStep { id, told, expected }) => {
+                self.decide_step_told(call, origin, id, told, *expected).await
+            }
+            Work::Other(Command::AdvanceRequest { id }) => {
+                self.decide_advance(call, origin, id).await
+            }
+            Work::Other(Command::SetDelegations { setting, expected }) => {
+                self.decide_setting(origin, &**setting, *expected).await
+            }
             Work::Other(Command::Redrive(redrive)) => self.decide_redrive(origin, redrive).await,
             Work::Other(Command::TellEdges { now }) => self.decide_edges(origin, *now).await,
             Work::Other(Command::TellSidecars) => self.decide_sidecars(origin).await,
@@ -257,10 +290,11 @@ impl App {
     fn decide_key(&self, call: &Call, origin: Origin, wanted: &NewKey) -> Result<Decided, Error> {
         let id = ids::key_id()?;
         let secret = self.secret_of(call, &id);
-        let NewKey { scope, label, expires_at, tenants } = wanted.clone();
+        let NewKey { scope, label, expires_at, tenants, partner } = wanted.clone();
         let (created_at, created_by) = (origin.at, origin.actor.clone());
         let principal = origin.principal.clone();
-        let made = Key { scope, label, created_at, created_by, principal, expires_at, tenants };
+        let made =
+            Key { scope, label, created_at, created_by, principal, expires_at, tenants, partner };
         key::create(origin, &id, &made, &secret).map(Decided::from).map_err(Error::InvalidInput)
     }
 

@@ -10,11 +10,13 @@ mod drafts;
 mod error;
 mod execute;
 mod fleet;
+mod listings;
 mod live;
 mod outbox;
 mod past;
 mod preview;
 mod provider;
+mod requests;
 mod routing;
 mod sessions;
 mod settings;
@@ -44,10 +46,12 @@ pub use self::{
     drafts::{DraftEdit, KeptDraft, StartsWith},
     error::Error,
     fleet::{Denial, FleetState},
+    listings::{KeptListing, ListingRecord, Shelf},
     outbox::KeptDelivery,
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
     provider::Away,
+    requests::{Effect, FeatureEffect, KeptRequest, NewRequest, StepTold, TenantShop},
     routing::{Previewed, Routing},
     sessions::{Opened, SignIn},
     sync::{Asked, Intent, Publication, Told},

@@ -53,6 +53,9 @@ pub(super) struct Wanted {
     expires_at: Option<Timestamp>,
     #[serde(default)]
     tenants: BTreeSet<TenantKey>,
+    /// For `partner`: whose listings and requests exist to it.
+    #[serde(default)]
+    partner: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -71,8 +74,9 @@ pub(super) async fn create(
     Extension(call): Extension<Call>,
     request: Request,
 ) -> Reply {
-    let Wanted { scope, label, expires_at, tenants } = body::read(request, BYTES_MAX).await?;
-    let wanted = NewKey { scope, label: label.clone(), expires_at, tenants };
+    let Wanted { scope, label, expires_at, tenants, partner } =
+        body::read(request, BYTES_MAX).await?;
+    let wanted = NewKey { scope, label: label.clone(), expires_at, tenants, partner };
     let outcome = app.execute(call, Command::CreateKey(wanted)).await?;
     let (Some(id), Some(key)) = (outcome.id, outcome.secret) else {
         return Err(Error::Unavailable("no key was made".into()).into());

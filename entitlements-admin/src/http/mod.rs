@@ -14,6 +14,7 @@ mod guard;
 mod history;
 mod keys;
 pub mod listen;
+mod marketplace;
 mod notices;
 pub mod openapi;
 mod ops;

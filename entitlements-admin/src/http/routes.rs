@@ -18,18 +18,22 @@ use super::{
     audit, catalog, connectors, decisions, drafts,
     endpoint::{Endpoint, Route, Verb, endpoint},
     extract::{Instant, Page},
-    fleet, guard, history, keys, notices, openapi, ops,
+    fleet, guard, history, keys, marketplace, notices, openapi, ops,
     problem::{Code, Problem},
     reply::Committed,
     routing, schema, session, settings, sync, tenants, usage, users,
 };
 use crate::{
-    app::{Access, App, Previewed},
+    app::{Access, App, Effect, Previewed},
     audit_export::Line,
     workflow::{
         Permission,
+        approval::DelegationSetting,
+        listing::Listing,
+        request::Wants,
         routing::{Route as RouteRule, Team},
         settings::{ApprovalSetting, OutboxSetting, RetentionSetting},
+        sla::{Calendar, Sla},
         template::Template,
     },
 };
@@ -72,6 +76,8 @@ pub(super) fn table() -> Vec<Endpoint> {
         admin_routes(),
         fleet_routes(),
         notice_routes(),
+        marketplace_routes(),
+        request_routes(),
         routing_routes(),
         other_routes(),
     ]
@@ -457,6 +463,25 @@ fn admin_routes() -> Vec<Endpoint> {
         .body::<OutboxSetting>()
         .answers::<Committed<'_>>()
         .versioned(),
+        endpoint(
+            Get,
+            "/v1/settings/delegations",
+            read,
+            "Who stands in for whom",
+            settings::delegations,
+        )
+        .answers::<DelegationSetting>()
+        .versioned(),
+        endpoint(
+            Put,
+            "/v1/settings/delegations",
+            set,
+            "Say who stands in for whom",
+            marketplace::put_delegations,
+        )
+        .body::<DelegationSetting>()
+        .answers::<Committed<'_>>()
+        .versioned(),
         endpoint(Get, "/v1/audit", audit, "Who did what, newest first", audit::list)
             .query::<audit::Search>()
             .answers::<audit::List>(),
@@ -592,6 +617,167 @@ fn notice_routes() -> Vec<Endpoint> {
             .answers::<notices::Tasks>(),
         endpoint(Get, "/v1/tasks/{id}", read, "One follow-up", notices::task)
             .answers::<notices::TaskWhole>(),
+    ]
+}
+
+fn marketplace_routes() -> Vec<Endpoint> {
+    let (read, set) = (Needs(P::ReadMarketplace), Needs(P::ManageListings));
+    let written = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned();
+    let (calendar, sla) = ("/v1/calendars/{key}", "/v1/slas/{key}");
+    let listing = "/v1/listings/{key}";
+    use marketplace as m;
+    vec![
+        endpoint(Get, "/v1/listings", read, "What is on offer, by key", m::listings)
+            .query::<m::ListingFilter>()
+            .answers::<m::ListingList>(),
+        endpoint(Get, listing, read, "A listing", m::listing)
+            .answers::<m::ListingShown>()
+            .versioned(),
+        written(
+            endpoint(Put, listing, set, "Make or replace a listing", m::put_listing)
+                .body::<Listing>(),
+        ),
+        written(endpoint(
+            Post,
+            "/v1/listings/{key}/{act}",
+            set,
+            "`submit`, `return`, `publish`, `pause`, `resume`, `deprecate` or `retire` it",
+            m::act_on_listing,
+        )),
+        endpoint(Get, "/v1/calendars", read, "Calendars, by key", routing::calendars)
+            .query::<Page>()
+            .answers::<routing::Calendars>(),
+        endpoint(Get, calendar, read, "A calendar", routing::calendar)
+            .answers::<Calendar>()
+            .versioned(),
+        written(
+            endpoint(Put, calendar, set, "Make or replace a calendar", m::put_calendar)
+                .body::<m::CalendarWanted>(),
+        ),
+        written(endpoint(Delete, calendar, set, "Remove a calendar", m::delete_calendar)),
+        endpoint(Get, "/v1/slas", read, "What is promised, by key", routing::slas)
+            .query::<Page>()
+            .answers::<routing::Slas>(),
+        endpoint(Get, sla, read, "What is promised", routing::sla).answers::<Sla>().versioned(),
+        written(endpoint(Put, sla, set, "Promise something", m::put_sla).body::<Sla>()),
+        written(endpoint(Delete, sla, set, "Promise it no more", m::delete_sla)),
+        endpoint(
+            Get,
+            "/v1/tenants/{key}/marketplace",
+            read,
+            "What a tenant may ask for, has asked for, and has",
+            m::shop,
+        )
+        .answers::<m::Shop>(),
+    ]
+}
+
+fn request_routes() -> Vec<Endpoint> {
+    let (read, make) = (Needs(P::ReadMarketplace), Needs(P::MakeRequests));
+    let (decide, operate) = (Needs(P::DecideRequests), Needs(P::OperateRequests));
+    let written = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned();
+    let words = |endpoint: Endpoint| {
+        endpoint.body::<marketplace::Words>().answers::<Committed<'_>>().versioned()
+    };
+    use marketplace as m;
+    vec![
+        endpoint(Get, "/v1/requests", read, "What tenants ask for, newest first", m::requests)
+            .query::<m::RequestFilter>()
+            .answers::<m::RequestList>(),
+        endpoint(Post, "/v1/requests", make, "Ask for something, for a tenant", m::create_request)
+            .body::<m::RequestWanted>()
+            .makes::<m::Made>(),
+        endpoint(Get, "/v1/requests/{id}", read, "A request, with all that happened", m::request)
+            .answers::<m::RequestShown>()
+            .versioned(),
+        endpoint(
+            Get,
+            "/v1/requests/{id}/effect",
+            read,
+            "What it would do to its tenant: what a vote is bound to",
+            m::effect,
+        )
+        .answers::<Effect>(),
+        written(
+            endpoint(
+                Put,
+                "/v1/requests/{id}/wants",
+                make,
+                "Change what is asked for; its votes are void then",
+                m::edit_request,
+            )
+            .body::<Wants>(),
+        ),
+        written(endpoint(Post, "/v1/requests/{id}/submit", make, "Hand it in", m::submit)),
+        written(endpoint(Post, "/v1/requests/{id}/withdraw", make, "Take it back", m::withdraw)),
+        words(endpoint(
+            Post,
+            "/v1/requests/{id}/answer",
+            make,
+            "Say what was asked for",
+            m::answer,
+        )),
+        written(
+            endpoint(Post, "/v1/requests/{id}/approve", decide, "Agree to it", m::approve)
+                .body::<m::Agreement>(),
+        ),
+        words(endpoint(Post, "/v1/requests/{id}/reject", decide, "Do not agree to it", m::reject)),
+        words(endpoint(
+            Post,
+            "/v1/requests/{id}/ask",
+            decide,
+            "Ask the requester for something",
+            m::ask,
+        )),
+        words(endpoint(
+            Post,
+            "/v1/requests/{id}/duplicate",
+            decide,
+            "Say that another one asks for the same",
+            m::mark_duplicate,
+        )),
+        words(endpoint(
+            Post,
+            "/v1/requests/{id}/review",
+            decide,
+            "Look at what was approved by breaking the glass",
+            m::review,
+        )),
+        words(endpoint(
+            Post,
+            "/v1/requests/{id}/break-glass",
+            Needs(P::BreakGlass),
+            "Approve it without the votes that it needs",
+            m::break_glass,
+        )),
+        words(endpoint(Post, "/v1/requests/{id}/cancel", operate, "Call it off", m::cancel)),
+        written(endpoint(
+            Post,
+            "/v1/requests/{id}/retry-undo",
+            operate,
+            "Try again to undo it",
+            m::retry_undo,
+        )),
+        words(endpoint(
+            Post,
+            "/v1/requests/{id}/resolve",
+            operate,
+            "Say how what could not be undone was put right",
+            m::resolve,
+        )),
+        endpoint(Post, "/v1/requests/{id}/comments", read, "Say something about it", m::comment)
+            .body::<m::Comment>()
+            .answers::<Committed<'_>>(),
+        written(
+            endpoint(
+                Post,
+                "/v1/requests/{id}/steps/{step}",
+                operate,
+                "Say what became of a step that a person does",
+                m::tell_step,
+            )
+            .body::<m::Told>(),
+        ),
     ]
 }
 

@@ -21,6 +21,7 @@ use crate::{
         Kind,
         connector::Medium,
         routing::{Route, Team},
+        sla::{Calendar, Sla},
         template::Template,
     },
 };
@@ -221,4 +222,35 @@ pub(super) async fn preview(State(app): State<App>, request: Request) -> Reply {
     let Trial { template, event, medium } = body::read(request, BYTES_MAX).await?;
     let previewed = app.preview_words(template.as_ref(), &event, medium).await?;
     reply::json(StatusCode::OK, app.revision(), &previewed)
+}
+
+pub(super) type Calendars = Items<Calendar>;
+pub(super) type Slas = Items<Sla>;
+
+/// Calendars, by key.
+pub(super) async fn calendars(State(app): State<App>, Params(page): Params<Page>) -> Reply {
+    list::<Calendar>(app, Kind::Calendar, page).await
+}
+
+/// A calendar.
+pub(super) async fn calendar(
+    State(app): State<App>,
+    Segments(key): Segments<String>,
+    headers: HeaderMap,
+) -> Reply {
+    get(app, Kind::Calendar, &key, &headers).await
+}
+
+/// Promises, by key.
+pub(super) async fn slas(State(app): State<App>, Params(page): Params<Page>) -> Reply {
+    list::<Sla>(app, Kind::Sla, page).await
+}
+
+/// What is promised.
+pub(super) async fn sla(
+    State(app): State<App>,
+    Segments(key): Segments<String>,
+    headers: HeaderMap,
+) -> Reply {
+    get(app, Kind::Sla, &key, &headers).await
 }

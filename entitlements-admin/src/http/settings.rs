@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     app::{App, Call, Command},
-    workflow::settings::{ApprovalSetting, OutboxSetting, RetentionSetting, Setting},
+    workflow::{
+        approval::DelegationSetting,
+        settings::{ApprovalSetting, OutboxSetting, RetentionSetting, Setting},
+    },
 };
 
 async fn get<S: Setting>(app: App, headers: &HeaderMap) -> Reply {
@@ -35,6 +38,11 @@ pub(super) async fn retention(State(app): State<App>, headers: HeaderMap) -> Rep
 /// How messages are sent.
 pub(super) async fn outbox(State(app): State<App>, headers: HeaderMap) -> Reply {
     get::<OutboxSetting>(app, &headers).await
+}
+
+/// Who stands in for whom.
+pub(super) async fn delegations(State(app): State<App>, headers: HeaderMap) -> Reply {
+    get::<DelegationSetting>(app, &headers).await
 }
 
 /// Says how messages are sent.

@@ -59,6 +59,7 @@ pub async fn run(app: &App, holder: &str) -> Result<(), Error> {
         return Ok(());
     }
     publisher::run(app).await?;
+    app.advance_requests().await?;
     app.tell_edges().await?;
     app.tell_sidecars().await?;
     retention::run(app).await?;

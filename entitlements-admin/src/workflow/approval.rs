@@ -207,7 +207,7 @@ impl Setting for DelegationSetting {
 }
 
 /// A person's agreement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Vote {
     /// Who.
@@ -220,6 +220,7 @@ pub struct Vote {
     /// When.
     pub at: Timestamp,
     /// What they saw.
+    #[schemars(with = "String")]
     pub digest: Hash,
     /// What they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

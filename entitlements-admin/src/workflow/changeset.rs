@@ -34,11 +34,21 @@ pub enum Kind {
     Route,
     /// The words of messages.
     Template,
+    /// The hours in which work is done.
+    Calendar,
+    /// How long things may take.
+    Sla,
+    /// What tenants may ask for.
+    Listing,
+    /// What a tenant asks for.
+    Request,
+    /// What a tenant has by a request.
+    Holding,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Catalog,
         Self::Tenant,
         Self::Draft,
@@ -51,6 +61,11 @@ impl Kind {
         Self::Team,
         Self::Route,
         Self::Template,
+        Self::Calendar,
+        Self::Sla,
+        Self::Listing,
+        Self::Request,
+        Self::Holding,
     ];
 
     /// The stable word for it.
@@ -69,6 +84,11 @@ impl Kind {
             Self::Team => "team",
             Self::Route => "route",
             Self::Template => "template",
+            Self::Calendar => "calendar",
+            Self::Sla => "sla",
+            Self::Listing => "listing",
+            Self::Request => "request",
+            Self::Holding => "holding",
         }
     }
 }

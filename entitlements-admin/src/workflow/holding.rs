@@ -20,7 +20,7 @@ pub enum HoldingStage {
 }
 
 /// What a tenant has by a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Holding {
     /// Whose.
@@ -43,6 +43,9 @@ pub struct Holding {
     pub window: Window,
     /// How far it has come.
     pub stage: HoldingStage,
+    /// When it was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
     /// What was done to put it in force: it is undone once it ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
@@ -284,6 +287,7 @@ mod tests {
             parameters: Value::Null,
             window: window(100, None),
             stage: HoldingStage::Active,
+            ended_at: None,
             steps: Vec::new(),
             before: before.subscriptions.clone(),
         }

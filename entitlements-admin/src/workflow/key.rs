@@ -96,6 +96,9 @@ pub struct Key {
     /// The tenants that it is for. To it others do not exist. Empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tenants: BTreeSet<TenantKey>,
+    /// The partner that it is for: listings and requests of others do not exist to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<String>,
 }
 
 impl Key {
@@ -154,6 +157,9 @@ pub fn create(origin: Origin, id: &str, key: &Key, secret: &str) -> Result<Chang
         return Err(format!("`{end}` is over already: let the key expire later, or never"));
     }
     let scope = key.scope;
+    if key.partner.is_some() && scope != Scope::Partner {
+        return Err(format!("a key for `{scope}` is of no partner: leave out `partner`"));
+    }
     if !key.tenants.is_empty() && !matches!(scope, Scope::Product | Scope::Ingest | Scope::Partner)
     {
         return Err(format!(
@@ -201,6 +207,7 @@ mod tests {
             principal: None,
             expires_at: None,
             tenants: BTreeSet::new(),
+            partner: None,
         }
     }
 

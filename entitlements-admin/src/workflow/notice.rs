@@ -249,6 +249,152 @@ events! {
         "The sink `{{ data.sink }}` of sidecar `{{ data.sidecar }}` holds revision {{ data.revision }} \
          again.{% if data.detail is defined %}\n\n{{ data.detail }}{% endif %}",
         { "sidecar": "eu-1", "sink": "unleash", "kind": "unleash", "revision": 41, "changed": 2 };
+    ListingSubmitted(ListingMove) = "listing.submitted", Info, Opens,
+        "A listing waits to be published",
+        "{{ data.title }} waits to be published",
+        "{{ data.by }} asks for the listing `{{ data.listing }}` to be published.",
+        { "listing": "sms", "title": "Text messages", "by": "user:ada@example.com" };
+    ListingReturned(ListingMove) = "listing.returned", Info, Closes,
+        "A listing was sent back",
+        "{{ data.title }} was sent back",
+        "{{ data.by }} took the listing `{{ data.listing }}` back.",
+        { "listing": "sms", "title": "Text messages", "by": "user:ada@example.com" };
+    ListingPublished(ListingMove) = "listing.published", Info, Closes,
+        "Tenants see a listing",
+        "{{ data.title }} is on offer",
+        "{{ data.by }} published the listing `{{ data.listing }}`.",
+        { "listing": "sms", "title": "Text messages", "by": "user:ada@example.com" };
+    ListingRetired(ListingMove) = "listing.retired", Info, Closes,
+        "A listing is shown no more",
+        "{{ data.title }} is on offer no more",
+        "{{ data.by }} retired the listing `{{ data.listing }}`. Those who have it keep it.",
+        { "listing": "sms", "title": "Text messages", "by": "user:ada@example.com" };
+    RequestSubmitted(RequestMove) = "request.submitted", Info, Opens,
+        "A tenant asks for something",
+        "{{ data.title }} for {{ data.tenant_name }} was asked for",
+        "{{ data.by }} asks for `{{ data.listing }}` for tenant `{{ data.tenant }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "submitted", "by": "user:ada@example.com" };
+    RequestNeedsApproval(RequestMove) = "request.needs_approval", Info, Updates,
+        "A request waits for approval",
+        "{{ data.title }} for {{ data.tenant_name }} waits for approval",
+        "The request `{{ data.request }}` waits for approval.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com" };
+    RequestNeedsInfo(RequestMove) = "request.needs_info", Info, Updates,
+        "The requester was asked for something",
+        "{{ data.title }} for {{ data.tenant_name }} needs an answer",
+        "{{ data.by }} asks about the request `{{ data.request }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "needs_info", "by": "user:ada@example.com", "text": "for which site?" };
+    RequestAnswered(RequestMove) = "request.answered", Info, Updates,
+        "The requester answered",
+        "{{ data.title }} for {{ data.tenant_name }} has an answer",
+        "{{ data.by }} answered about the request `{{ data.request }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com", "text": "the one in Bonn" };
+    RequestEscalated(RequestMove) = "request.escalated", Warning, Updates,
+        "Nobody decided a request in time, so more people may",
+        "{{ data.title }} for {{ data.tenant_name }} was escalated",
+        "Nobody decided the request `{{ data.request }}` in time: more people may now.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com" };
+    RequestApproved(RequestMove) = "request.approved", Info, Updates,
+        "A request was approved",
+        "{{ data.title }} for {{ data.tenant_name }} was approved",
+        "{{ data.by }} approved the request `{{ data.request }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "approved", "by": "user:ada@example.com" };
+    RequestGlassBroken(RequestMove) = "request.glass_broken", Warning, Updates,
+        "A request was approved without the votes that it needs",
+        "{{ data.title }} for {{ data.tenant_name }} was approved by breaking the glass",
+        "{{ data.by }} approved the request `{{ data.request }}` without the votes that it needs. Somebody else has to look at that.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "approved", "by": "user:ada@example.com", "text": "the clinic opens at 8" };
+    RequestReviewed(RequestMove) = "request.reviewed", Info, Updates,
+        "Somebody looked at a request that was approved by breaking the glass",
+        "{{ data.title }} for {{ data.tenant_name }} was reviewed",
+        "{{ data.by }} looked at how the request `{{ data.request }}` was approved.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "fulfilled", "by": "user:ada@example.com", "text": "fine" };
+    RequestRejected(RequestMove) = "request.rejected", Info, Closes,
+        "A request was rejected",
+        "{{ data.title }} for {{ data.tenant_name }} was rejected",
+        "{{ data.by }} rejected the request `{{ data.request }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "rejected", "by": "user:ada@example.com", "text": "no budget" };
+    RequestWithdrawn(RequestMove) = "request.withdrawn", Info, Closes,
+        "A request was taken back",
+        "{{ data.title }} for {{ data.tenant_name }} was taken back",
+        "{{ data.by }} took the request `{{ data.request }}` back.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "withdrawn", "by": "user:ada@example.com" };
+    RequestExpired(RequestMove) = "request.expired", Warning, Closes,
+        "Nobody decided a request in time",
+        "{{ data.title }} for {{ data.tenant_name }} expired",
+        "Nobody decided the request `{{ data.request }}` in time.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "expired", "by": "user:ada@example.com" };
+    RequestDuplicate(RequestMove) = "request.duplicate", Info, Closes,
+        "A request asks for what another one asks for",
+        "{{ data.title }} for {{ data.tenant_name }} is a duplicate",
+        "{{ data.by }} says that the request `{{ data.request }}` is there twice.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "duplicate", "by": "user:ada@example.com", "text": "of bcdefghi" };
+    RequestScheduled(RequestMove) = "request.scheduled", Info, Updates,
+        "An approved request begins later",
+        "{{ data.title }} for {{ data.tenant_name }} begins later",
+        "The request `{{ data.request }}` is approved and begins later.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "scheduled", "by": "user:ada@example.com" };
+    RequestProvisioning(RequestMove) = "request.provisioning", Info, Updates,
+        "The steps of a request have begun",
+        "{{ data.title }} for {{ data.tenant_name }} is being set up",
+        "The steps of the request `{{ data.request }}` have begun.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "provisioning", "by": "user:ada@example.com" };
+    RequestFulfilled(RequestMove) = "request.fulfilled", Info, Closes,
+        "A request is in force",
+        "{{ data.title }} for {{ data.tenant_name }} is in force",
+        "The request `{{ data.request }}` is in force.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "fulfilled", "by": "user:ada@example.com" };
+    RequestUndoing(RequestMove) = "request.undoing", Warning, Updates,
+        "What was done for a request is being undone",
+        "{{ data.title }} for {{ data.tenant_name }} is being undone",
+        "What was done for the request `{{ data.request }}` is being undone.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "compensating", "by": "user:ada@example.com", "text": "the broker says no" };
+    RequestFailed(RequestMove) = "request.failed", Error, Closes,
+        "A request could not be put in force, and was undone",
+        "{{ data.title }} for {{ data.tenant_name }} failed",
+        "The request `{{ data.request }}` could not be put in force. What had been done is undone.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "failed", "by": "user:ada@example.com", "text": "the broker says no" };
+    RequestCancelled(RequestMove) = "request.cancelled", Info, Closes,
+        "A request was called off",
+        "{{ data.title }} for {{ data.tenant_name }} was called off",
+        "{{ data.by }} called the request `{{ data.request }}` off.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "cancelled", "by": "user:ada@example.com", "text": "not needed" };
+    RequestStuck(RequestMove) = "request.compensation_failed", Critical, Updates,
+        "Something could not be undone: an operator has to look at it",
+        "{{ data.title }} for {{ data.tenant_name }} could not be undone",
+        "What was done for the request `{{ data.request }}` could not be undone. Somebody has to look at it.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "compensation_failed", "by": "user:ada@example.com", "text": "the broker does not answer" };
+    RequestSlaWarning(RequestMove) = "request.sla_warning", Warning, Updates,
+        "Much of the time for a request has gone by",
+        "{{ data.title }} for {{ data.tenant_name }} takes long",
+        "Time goes by for the request `{{ data.request }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com", "text": "75 % of approval" };
+    RequestSlaBreached(RequestMove) = "request.sla_breached", Error, Updates,
+        "A request took longer than was promised",
+        "{{ data.title }} for {{ data.tenant_name }} took too long",
+        "The request `{{ data.request }}` took longer than was promised.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com", "text": "approval was due" };
     ConnectorDisabled(ConnectorTrouble) = "connector.disabled", Error, Opens,
         "A connector was switched off because its receiver wants nothing more",
         "Connector {{ data.connector }} was switched off",
@@ -344,6 +490,39 @@ pub struct PublicationMove {
     /// Why, where that was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A listing takes a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ListingMove {
+    /// Which.
+    pub listing: String,
+    /// What it is called.
+    pub title: String,
+    /// Who did it.
+    pub by: String,
+}
+
+/// A request takes a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RequestMove {
+    /// Which.
+    pub request: String,
+    /// Whose.
+    pub tenant: String,
+    /// What people call the tenant.
+    pub tenant_name: String,
+    /// For which listing.
+    pub listing: String,
+    /// What that is called.
+    pub title: String,
+    /// How far it has come.
+    pub stage: String,
+    /// Who did it.
+    pub by: String,
+    /// What was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// How a sidecar is.

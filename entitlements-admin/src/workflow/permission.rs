@@ -29,6 +29,16 @@ pub enum Permission {
     ManageUsers,
     /// Make and revoke service keys.
     ManageKeys,
+    /// See listings, requests and what is promised.
+    ReadMarketplace,
+    /// Change what is on offer, and what is promised.
+    ManageListings,
+    /// Ask for something, for a tenant.
+    MakeRequests,
+    /// Decide requests, where their policy asks for that person.
+    DecideRequests,
+    /// Carry requests out: steps, calling off, what is stuck.
+    OperateRequests,
     /// See what the outside world was told, and what became of it.
     ReadNotices,
     /// Send again what did not arrive.
@@ -45,7 +55,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::ReadCatalog,
         Self::EditDrafts,
         Self::ApproveDrafts,
@@ -57,6 +67,11 @@ impl Permission {
         Self::ReadAudit,
         Self::ManageUsers,
         Self::ManageKeys,
+        Self::ReadMarketplace,
+        Self::ManageListings,
+        Self::MakeRequests,
+        Self::DecideRequests,
+        Self::OperateRequests,
         Self::ReadNotices,
         Self::Redrive,
         Self::ManageConnectors,
@@ -80,6 +95,11 @@ impl Permission {
             Self::ReadAudit => "read_audit",
             Self::ManageUsers => "manage_users",
             Self::ManageKeys => "manage_keys",
+            Self::ReadMarketplace => "read_marketplace",
+            Self::ManageListings => "manage_listings",
+            Self::MakeRequests => "make_requests",
+            Self::DecideRequests => "decide_requests",
+            Self::OperateRequests => "operate_requests",
             Self::ReadNotices => "read_notices",
             Self::Redrive => "redrive",
             Self::ManageConnectors => "manage_connectors",
@@ -129,27 +149,63 @@ pub const fn of_role(role: Role) -> &'static [Permission] {
             P::ReadAudit,
             P::ManageUsers,
             P::ManageKeys,
+            P::ReadMarketplace,
+            P::ManageListings,
+            P::MakeRequests,
+            P::DecideRequests,
+            P::OperateRequests,
             P::ReadNotices,
             P::Redrive,
             P::ManageConnectors,
             P::ManageSettings,
             P::ReadMetrics,
         ],
-        Role::CatalogEditor => &[P::ReadCatalog, P::EditDrafts, P::PublishCatalog, P::ReadTenants],
-        Role::Approver => &[P::ReadCatalog, P::ApproveDrafts, P::PublishCatalog, P::ReadTenants],
+        Role::CatalogEditor => &[
+            P::ReadCatalog,
+            P::EditDrafts,
+            P::PublishCatalog,
+            P::ReadTenants,
+            P::ReadMarketplace,
+            P::ManageListings,
+            P::DecideRequests,
+        ],
+        Role::Approver => &[
+            P::ReadCatalog,
+            P::ApproveDrafts,
+            P::PublishCatalog,
+            P::ReadTenants,
+            P::ReadMarketplace,
+            P::DecideRequests,
+        ],
         Role::Operator => &[
             P::ReadCatalog,
             P::ReadTenants,
             P::WriteTenants,
             P::WriteUsage,
+            P::ReadMarketplace,
+            P::MakeRequests,
+            P::DecideRequests,
+            P::OperateRequests,
             P::ReadNotices,
             P::Redrive,
             P::ReadMetrics,
         ],
-        Role::Analyst => &[P::ReadCatalog, P::ReadTenants, P::ReadNotices, P::ReadMetrics],
-        Role::Auditor => {
-            &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadNotices, P::ReadMetrics]
-        }
+        Role::Analyst => &[
+            P::ReadCatalog,
+            P::ReadTenants,
+            P::ReadMarketplace,
+            P::DecideRequests,
+            P::ReadNotices,
+            P::ReadMetrics,
+        ],
+        Role::Auditor => &[
+            P::ReadCatalog,
+            P::ReadTenants,
+            P::ReadAudit,
+            P::ReadMarketplace,
+            P::ReadNotices,
+            P::ReadMetrics,
+        ],
     }
 }
 
@@ -169,6 +225,10 @@ pub const fn of_scope(scope: Scope) -> &'static [Permission] {
             P::ReadAudit,
             P::ManageUsers,
             P::ManageKeys,
+            P::ReadMarketplace,
+            P::ManageListings,
+            P::MakeRequests,
+            P::OperateRequests,
             P::ReadNotices,
             P::Redrive,
             P::ManageConnectors,
@@ -176,13 +236,20 @@ pub const fn of_scope(scope: Scope) -> &'static [Permission] {
             P::FollowSync,
             P::ReadMetrics,
         ],
-        Scope::Read => {
-            &[P::ReadCatalog, P::ReadTenants, P::ReadAudit, P::ReadNotices, P::ReadMetrics]
-        }
+        Scope::Read => &[
+            P::ReadCatalog,
+            P::ReadTenants,
+            P::ReadAudit,
+            P::ReadMarketplace,
+            P::ReadNotices,
+            P::ReadMetrics,
+        ],
         Scope::Sync => &[P::FollowSync],
-        Scope::Product => &[P::ReadCatalog, P::ReadTenants, P::WriteUsage],
+        Scope::Product => {
+            &[P::ReadCatalog, P::ReadTenants, P::WriteUsage, P::ReadMarketplace, P::MakeRequests]
+        }
         Scope::Ingest => &[P::WriteUsage],
-        Scope::Partner => &[P::ReadTenants],
+        Scope::Partner => &[P::ReadTenants, P::ReadMarketplace, P::OperateRequests],
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Who may do what: written down apart from the code that decides it.
-const MAY: [(&str, &[&str]); 17] = [
+const MAY: [(&str, &[&str]); 22] = [
     (
         "read_catalog",
         &[
@@ -56,6 +56,25 @@ const MAY: [(&str, &[&str]); 17] = [
     ("read_audit", &["super_admin", "auditor", "key:admin", "key:read"]),
     ("manage_users", &["super_admin", "key:admin"]),
     ("manage_keys", &["super_admin", "key:admin"]),
+    (
+        "read_marketplace",
+        &[
+            "super_admin",
+            "catalog_editor",
+            "approver",
+            "operator",
+            "analyst",
+            "auditor",
+            "key:admin",
+            "key:read",
+            "key:product",
+            "key:partner",
+        ],
+    ),
+    ("manage_listings", &["super_admin", "catalog_editor", "key:admin"]),
+    ("make_requests", &["super_admin", "operator", "key:admin", "key:product"]),
+    ("decide_requests", &["super_admin", "catalog_editor", "approver", "operator", "analyst"]),
+    ("operate_requests", &["super_admin", "operator", "key:admin", "key:partner"]),
     ("read_notices", &["super_admin", "operator", "analyst", "auditor", "key:admin", "key:read"]),
     ("redrive", &["super_admin", "operator", "key:admin"]),
     ("manage_connectors", &["super_admin", "key:admin"]),
@@ -78,6 +97,8 @@ fn named(path: &str, name: &str) -> &'static str {
         (_, "object") => "plans.pro",
         (_, "revision") => "1",
         (_, "file") => "catalog.json",
+        (_, "act") => "submit",
+        (_, "step") => "ship",
         // Nothing is there under this name: those who may are told so, the others that they may not.
         (_, "id") => "aaaaaaaa",
         (path, name) => panic!("no value for `{name}` in {path}"),

@@ -14,6 +14,8 @@ mod code;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod marketplace;
+#[cfg(test)]
 mod oidc;
 #[cfg(test)]
 mod people;

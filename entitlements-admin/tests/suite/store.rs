@@ -277,6 +277,7 @@ async fn the_last_door_cannot_be_closed() {
             principal: None,
             expires_at: None,
             tenants: [].into(),
+            partner: None,
         };
         let origin = || Origin::local("test", "create_key", at(7));
         let create = |id: &str, scope| key::create(origin(), id, &key(scope), "secret").unwrap();

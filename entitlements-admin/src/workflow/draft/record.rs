@@ -47,7 +47,7 @@ pub struct DraftRecord {
 }
 
 /// Who stands behind an act, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeptPrincipal {
     /// A person.

@@ -20,6 +20,9 @@ pub enum Refusal {
     /// They are involved, or a key.
     #[error("{0}, so somebody else has to do it")]
     NotTheirs(&'static str),
+    /// The policy of the listing does not ask them.
+    #[error("who decides this is asked by the listing's policy, and that does not ask you")]
+    NotAsked,
     /// It takes a word.
     #[error("say why: `{0}` is empty")]
     NoComment(&'static str),

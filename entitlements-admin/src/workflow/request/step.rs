@@ -92,6 +92,7 @@ impl Start<'_> {
         self.in_stage(Stage::is_undecided)?;
         self.person()?;
         self.is_not_involved()?;
+        self.is_asked()?;
         says("comment", comment)?;
         done(self.to(Stage::Rejected), Event::Rejected)
     }
@@ -99,6 +100,7 @@ impl Start<'_> {
     fn ask_info(&self, question: &str) -> Result<Step, Refusal> {
         self.in_stage(|stage| stage == Stage::PendingApproval)?;
         self.is_not_involved()?;
+        self.is_asked()?;
         says("question", question)?;
         done(self.to(Stage::NeedsInfo), Event::AskedForInfo)
     }
@@ -112,6 +114,7 @@ impl Start<'_> {
     fn mark_duplicate(&self, of: &str) -> Result<Step, Refusal> {
         self.in_stage(Stage::is_undecided)?;
         self.is_not_involved()?;
+        self.is_asked()?;
         says("of", of)?;
         done(self.to(Stage::Duplicate), Event::MarkedDuplicate)
     }
@@ -255,6 +258,17 @@ impl Start<'_> {
         match ballot.involvement(person, self.context.people) {
             Some(why) => Err(why.into()),
             None => Ok(()),
+        }
+    }
+
+    /// Whoever has no part in agreeing has none in disagreeing.
+    fn is_asked(&self) -> Result<(), Refusal> {
+        let Principal::Person(person) = self.context.actor else {
+            return Err(Ineligible::NotAPerson.into());
+        };
+        match self.ballot(self.context.digest).asks(person, self.context.people) {
+            true => Ok(()),
+            false => Err(Refusal::NotAsked),
         }
     }
 

@@ -383,18 +383,6 @@ events! {
         "What was done for the request `{{ data.request }}` could not be undone. Somebody has to look at it.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
         { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
           "title": "Text messages", "stage": "compensation_failed", "by": "user:ada@example.com", "text": "the broker does not answer" };
-    RequestSlaWarning(RequestMove) = "request.sla_warning", Warning, Updates,
-        "Much of the time for a request has gone by",
-        "{{ data.title }} for {{ data.tenant_name }} takes long",
-        "Time goes by for the request `{{ data.request }}`.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
-        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
-          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com", "text": "75 % of approval" };
-    RequestSlaBreached(RequestMove) = "request.sla_breached", Error, Updates,
-        "A request took longer than was promised",
-        "{{ data.title }} for {{ data.tenant_name }} took too long",
-        "The request `{{ data.request }}` took longer than was promised.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
-        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
-          "title": "Text messages", "stage": "pending_approval", "by": "user:ada@example.com", "text": "approval was due" };
     ConnectorDisabled(ConnectorTrouble) = "connector.disabled", Error, Opens,
         "A connector was switched off because its receiver wants nothing more",
         "Connector {{ data.connector }} was switched off",

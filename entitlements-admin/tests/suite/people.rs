@@ -160,7 +160,14 @@ async fn a_session_opens_what_the_roles_open_until_it_is_over() {
     assert_eq!(who["name"], "ada");
     assert_eq!(
         who["permissions"],
-        json!(["read_catalog", "read_tenants", "read_notices", "read_metrics"])
+        json!([
+            "read_catalog",
+            "read_tenants",
+            "read_marketplace",
+            "decide_requests",
+            "read_notices",
+            "read_metrics"
+        ])
     );
     assert_eq!(ada.get("/v1/tenants").await.status, 200);
     ada.get("/v1/audit").await.is_problem(403, "forbidden");

@@ -35,6 +35,12 @@ impl Clock {
         }
     }
 
+    /// Whether it stands still until it is told to go on.
+    #[must_use]
+    pub const fn is_manual(&self) -> bool {
+        self.is_manual
+    }
+
     /// The instant that counts as now.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -119,7 +119,7 @@ impl Admin {
     /// # Errors
     /// As [`Admin::start`].
     pub async fn start_with(config: Config, clock: Clock) -> Result<Running, StartError> {
-        let listen = config.listen;
+        let (listen, is_shared) = (config.listen, config.database.is_some());
         let opening = tokio::task::spawn_blocking(move || Self::open_with(&config, clock));
         let app = opening.await.map_err(|error| StartError::Listen {
             listen,
@@ -131,6 +131,9 @@ impl Admin {
         let addr = listener.local_addr().map_err(refused)?;
         let first_key = first_key(&app).await?;
         let server = http::listen::Server::start(listener, app.clone());
+        if !is_shared {
+            app.release_requests().await?;
+        }
         let jobs = jobs::start(app.clone(), ids::request_id()?);
         Ok(Running { app, addr, first_key, server, jobs })
     }

@@ -101,6 +101,22 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Whether one of the signatures in a header is that of this secret. Only symmetric ones verify
+    /// here: of an asymmetric key the other side has only the half that verifies.
+    #[must_use]
+    pub fn verifies(&self, signatures: &str, id: &str, timestamp: i64, body: &[u8]) -> bool {
+        let Key::Symmetric(secret) = &self.0 else { return false };
+        let given = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
+        given.filter_map(|encoded| STANDARD.decode(encoded).ok()).any(|signature| {
+            let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return false };
+            mac.update(format!("{id}.{timestamp}.").as_bytes());
+            mac.update(body);
+            mac.verify_slice(&signature).is_ok()
+        })
+    }
+}
+
 /// For how long a receiver wants to be left alone: a number of seconds, or an instant as HTTP writes
 /// it. `now_s` is in seconds since 1970.
 #[must_use]

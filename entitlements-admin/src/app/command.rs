@@ -11,7 +11,7 @@ use super::{
     connectors::{ConnectorInput, ConnectorNews},
     drafts::{DraftEdit, StartsWith, act_needs},
     listings::Shelf,
-    requests::{NewRequest, StepTold},
+    requests::{NewRequest, StepAnswer, StepHeard, StepTold},
     routing::Routing,
     users::{NewUser, Proof, UserChange},
 };
@@ -19,6 +19,7 @@ use crate::workflow::{
     Kind, Permission, Redrive, Scope,
     approval::DelegationSetting,
     listing::{Listing, ListingAct},
+    provisioning::Doing,
     publication::Act,
     request,
     settings::{ApprovalSetting, OutboxSetting, RetentionSetting},
@@ -247,6 +248,45 @@ pub enum Command {
         /// Which.
         id: String,
     },
+    /// Note that others are about to be asked about a step.
+    BeginStep {
+        /// Of which request.
+        id: String,
+        /// Which step.
+        step: String,
+        /// What they are asked.
+        doing: Doing,
+    },
+    /// Note what others said of a step that they were asked about.
+    NoteStep {
+        /// Of which request.
+        id: String,
+        /// What.
+        answer: Box<StepAnswer>,
+    },
+    /// Note what others say of a step by themselves.
+    HearStep {
+        /// Of which request.
+        id: String,
+        /// By which connector.
+        connector: String,
+        /// What.
+        heard: Box<StepHeard>,
+    },
+    /// Undo what was done for something whose time is over.
+    EndHolding {
+        /// Which.
+        id: String,
+    },
+    /// Say why a promise was not kept.
+    ExplainBreach {
+        /// Of which request.
+        id: String,
+        /// What was promised.
+        metric: String,
+        /// Why.
+        reason: String,
+    },
     /// Say who stands in for whom.
     SetDelegations {
         /// Who.
@@ -416,6 +456,11 @@ impl Command {
             Self::CommentRequest { .. } => "comment_request",
             Self::TellStep { .. } => "tell_step",
             Self::AdvanceRequest { .. } => "advance_request",
+            Self::BeginStep { .. } => "begin_step",
+            Self::NoteStep { .. } => "note_step",
+            Self::HearStep { .. } => "hear_step",
+            Self::EndHolding { .. } => "end_holding",
+            Self::ExplainBreach { .. } => "explain_breach",
             Self::SetDelegations { .. } => "set_delegations",
             Self::Redrive(_) => "redrive",
             Self::TellEdges { .. } => "tell_edges",
@@ -464,7 +509,13 @@ impl Command {
             Self::CreateRequest(_) | Self::EditRequest { .. } => Permission::MakeRequests,
             Self::ActOnRequest { act, .. } => request_needs(act),
             Self::CommentRequest { .. } => Permission::ReadMarketplace,
-            Self::TellStep { .. } | Self::AdvanceRequest { .. } => Permission::OperateRequests,
+            Self::TellStep { .. }
+            | Self::AdvanceRequest { .. }
+            | Self::BeginStep { .. }
+            | Self::NoteStep { .. }
+            | Self::HearStep { .. }
+            | Self::EndHolding { .. }
+            | Self::ExplainBreach { .. } => Permission::OperateRequests,
             Self::SetDelegations { .. } => Permission::ManageSettings,
             Self::Redrive(_) => Permission::Redrive,
             Self::TellEdges { .. } | Self::TellSidecars => Permission::ManageSettings,

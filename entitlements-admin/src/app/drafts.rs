@@ -81,6 +81,9 @@ pub struct KeptDraft {
     pub revision: Revision,
 }
 
+/// How many drafts are published in one go.
+const DUE_MAX: u32 = 100;
+
 impl App {
     /// A draft.
     ///
@@ -118,7 +121,7 @@ impl App {
     /// Where the store cannot be read.
     pub(crate) async fn drafts_due(&self) -> Result<Vec<KeptDraft>, Error> {
         let now = self.now();
-        let due = self.store().read(move |store| store.due(Kind::Draft, now)).await?;
+        let due = self.store().read(move |store| store.due(Kind::Draft, now, DUE_MAX)).await?;
         due.into_iter().map(kept_draft).collect()
     }
 

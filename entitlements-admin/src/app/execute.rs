@@ -195,6 +195,21 @@ impl App {
             Work::Other(Command::AdvanceRequest { id }) => {
                 self.decide_advance(call, origin, id).await
             }
+            Work::Other(Command::BeginStep { id, step, doing }) => {
+                self.decide_step_begun(call, origin, id, step, *doing).await
+            }
+            Work::Other(Command::NoteStep { id, answer }) => {
+                self.decide_step_noted(call, origin, id, answer).await
+            }
+            Work::Other(Command::HearStep { id, connector, heard }) => {
+                self.decide_step_heard(call, origin, id, connector, heard).await
+            }
+            Work::Other(Command::EndHolding { id }) => {
+                self.decide_holding_end(call, origin, id).await
+            }
+            Work::Other(Command::ExplainBreach { id, metric, reason }) => {
+                self.decide_breach_reason(call, origin, id, metric, reason).await
+            }
             Work::Other(Command::SetDelegations { setting, expected }) => {
                 self.decide_setting(origin, &**setting, *expected).await
             }

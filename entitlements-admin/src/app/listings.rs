@@ -170,7 +170,9 @@ impl App {
                 Record::of(sla)
             }
         };
-        let record = record.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let mut record = record.map_err(|error| Error::Unavailable(error.to_string()))?;
+        // Promises that count by it are due at other instants now.
+        record.due_at = (kind == Kind::Calendar && present.is_some()).then_some(origin.at);
         let mut changes = origin.changeset(id.for_people());
         let write = Write { expected: present.map(|row| row.revision), after: Some(record) };
         changes.writes.insert(id, write);

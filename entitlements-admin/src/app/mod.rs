@@ -51,7 +51,10 @@ pub use self::{
     past::AsOf,
     preview::{Laid, Preview, PreviewInstant},
     provider::Away,
-    requests::{Effect, FeatureEffect, KeptRequest, NewRequest, StepTold, TenantShop},
+    requests::{
+        CalendarEffect, Effect, FeatureEffect, InForce, KeptPromise, KeptRequest, NewRequest,
+        StepAnswer, StepHeard, StepTold, TenantShop,
+    },
     routing::{Previewed, Routing},
     sessions::{Opened, SignIn},
     sync::{Asked, Intent, Publication, Told},
@@ -327,7 +330,7 @@ impl App {
 
     /// When a reconciler must look at something next.
     pub(crate) async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        let kept = self.store().read(|store| store.next_due()).await?;
+        let kept = self.store().read(|store| store.next_due(Kind::Draft)).await?;
         Ok(kept.into_iter().chain(self.next_edge()).min())
     }
 

@@ -162,6 +162,13 @@ impl App {
         }
         let connector = book.connectors.get(&route.connector);
         let connector = connector.ok_or_else(|| missing("connector", &route.connector))?;
+        if !connector.kind.takes_messages() {
+            return Err(Error::InvalidInput(format!(
+                "`connector`: `{}` is a service broker, which takes no messages: name it in the \
+                 steps of a listing",
+                route.connector
+            )));
+        }
         if route.gather.is_some() && !connector.kind.gathers() {
             return Err(Error::InvalidInput(format!(
                 "`gather`: connector `{}` takes one event at a time: only Slack and mail take \

@@ -4,11 +4,13 @@
 //! and when it is over, is decided elsewhere, in `workflow/delivery.rs`.
 
 mod adf;
+mod broker;
 mod email;
 mod jira;
 mod pagerduty;
 mod servicenow;
 mod slack;
+mod step;
 mod webhook;
 
 use std::{path::PathBuf, time::Duration};
@@ -25,7 +27,10 @@ use hyper::{
 };
 use serde_json::Value;
 
-pub(crate) use self::jira::reports_done;
+pub(crate) use self::{
+    jira::reports_done,
+    step::{Errand, carry_out, state_of},
+};
 use crate::workflow::{
     connector::{Connector, ConnectorKind, Credentials},
     delivery::{Outcome, Stage},
@@ -209,6 +214,10 @@ pub(crate) async fn attempt(clients: &Clients, job: &Job<'_>, stage: Stage) -> R
                 slack::look(&clients.http, job, slack).await
             }
             ConnectorKind::Slack(slack) => slack::send(&clients.http, job, slack).await,
+            // Only a test comes here: rules name no broker.
+            ConnectorKind::Broker(broker) => {
+                broker::look(&clients.http, broker, job.credentials).await
+            }
         }
     };
     let report = match tokio::time::timeout(SEND_TIME_MAX, work).await {

@@ -20,11 +20,12 @@ use super::{
     extract::{Instant, Page},
     fleet, guard, history, keys, marketplace, notices, openapi, ops,
     problem::{Code, Problem},
+    promises,
     reply::Committed,
-    routing, schema, session, settings, sync, tenants, usage, users,
+    requests, routing, schema, session, settings, sync, tenants, usage, users,
 };
 use crate::{
-    app::{Access, App, Effect, Previewed},
+    app::{Access, App, Effect, InForce, Previewed, StepHeard},
     audit_export::Line,
     workflow::{
         Permission,
@@ -655,6 +656,15 @@ fn marketplace_routes() -> Vec<Endpoint> {
                 .body::<m::CalendarWanted>(),
         ),
         written(endpoint(Delete, calendar, set, "Remove a calendar", m::delete_calendar)),
+        endpoint(
+            Post,
+            "/v1/calendars/{key}/preview",
+            read,
+            "Say what other hours would do to what is promised now",
+            promises::preview_calendar,
+        )
+        .body::<promises::Trial>()
+        .answers::<promises::CalendarPreview>(),
         endpoint(Get, "/v1/slas", read, "What is promised, by key", routing::slas)
             .query::<Page>()
             .answers::<routing::Slas>(),
@@ -677,9 +687,9 @@ fn request_routes() -> Vec<Endpoint> {
     let (decide, operate) = (Needs(P::DecideRequests), Needs(P::OperateRequests));
     let written = |endpoint: Endpoint| endpoint.answers::<Committed<'_>>().versioned();
     let words = |endpoint: Endpoint| {
-        endpoint.body::<marketplace::Words>().answers::<Committed<'_>>().versioned()
+        endpoint.body::<requests::Words>().answers::<Committed<'_>>().versioned()
     };
-    use marketplace as m;
+    use requests as m;
     vec![
         endpoint(Get, "/v1/requests", read, "What tenants ask for, newest first", m::requests)
             .query::<m::RequestFilter>()
@@ -687,6 +697,62 @@ fn request_routes() -> Vec<Endpoint> {
         endpoint(Post, "/v1/requests", make, "Ask for something, for a tenant", m::create_request)
             .body::<m::RequestWanted>()
             .makes::<m::Made>(),
+        endpoint(Get, "/v1/requests/counts", read, "How many go on, by stage", m::counts)
+            .answers::<m::Counts>(),
+        endpoint(
+            Get,
+            "/v1/requests/{id}/promises",
+            read,
+            "How long it may take, with every minute of its clocks",
+            promises::promises,
+        )
+        .answers::<promises::Promises>(),
+        endpoint(
+            Post,
+            "/v1/requests/{id}/promises/{metric}/reason",
+            operate,
+            "Say why a promise was not kept",
+            promises::explain_breach,
+        )
+        .body::<promises::Reason>()
+        .answers::<Committed<'_>>(),
+        endpoint(
+            Get,
+            "/v1/requests/{id}/in-force",
+            read,
+            "On how many sidecars and sinks it has arrived",
+            m::in_force,
+        )
+        .answers::<InForce>(),
+        endpoint(
+            Post,
+            "/v1/inbound/steps/{key}",
+            Public,
+            "Take a signed message of a webhook's receiver: a step that it was told to do is done, or failed",
+            m::hear_step,
+        )
+        .body::<StepHeard>()
+        .answers_with_nothing()
+        .large(),
+        endpoint(
+            Get,
+            "/v1/reports/sla",
+            read,
+            "How promises were kept, by listing, team, partner, priority or month",
+            promises::report,
+        )
+        .query::<promises::ReportQuery>()
+        .answers::<promises::Report>(),
+        endpoint(
+            Get,
+            "/v1/reports/sla.csv",
+            read,
+            "The same, for a spreadsheet",
+            promises::report_csv,
+        )
+        .query::<promises::ReportQuery>()
+        .answers_with(&["text/csv"])
+        .large(),
         endpoint(Get, "/v1/requests/{id}", read, "A request, with all that happened", m::request)
             .answers::<m::RequestShown>()
             .versioned(),

@@ -6,6 +6,7 @@
 mod barrier;
 mod outbox;
 mod publisher;
+mod requests;
 mod retention;
 
 use std::time::Duration;
@@ -43,8 +44,9 @@ pub(crate) fn start(app: App, holder: String) -> JoinHandle<()> {
                 () = app.told_to_stop() => {}
             }
         };
-        // The outbox ends by itself, once what is under way is finished.
-        tokio::join!(until_told, outbox::run(app.clone(), holder.clone()));
+        // The outbox and the requests end by themselves, once what is under way is finished.
+        let outbox = outbox::run(app.clone(), holder.clone());
+        tokio::join!(until_told, outbox, requests::run(app.clone()));
     })
 }
 
@@ -59,11 +61,19 @@ pub async fn run(app: &App, holder: &str) -> Result<(), Error> {
         return Ok(());
     }
     publisher::run(app).await?;
-    app.advance_requests().await?;
     app.tell_edges().await?;
     app.tell_sidecars().await?;
     retention::run(app).await?;
     app.keep_checkpoint(CHECKPOINT_ROWS).await
+}
+
+/// Goes on with every request that is due now, and returns once nothing is due any more. Says how many
+/// that were.
+///
+/// # Errors
+/// Where the store fails. What was done by then is done.
+pub async fn advance(app: &App) -> Result<usize, Error> {
+    requests::run_once(app).await
 }
 
 /// Sends every message that is due now, and returns once it is recorded what came of it. Says how

@@ -41,6 +41,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        number: 4,
+        name: "requests",
+        text: include_str!("../../migrations/0004_requests.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 /// Why a database could not be brought to this binary's schema.

@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod copy;
+mod index;
 mod migrate;
 mod note;
 mod outbox;
@@ -32,10 +33,10 @@ use std::{
 use entitlements_core::{Revision, Timestamp};
 use tokio::sync::oneshot;
 
-pub(crate) use self::read::Repeated;
 pub use self::{
     audit::{AuditChange, AuditEntry, AuditFault, Chain, Verified, VersionHash},
     copy::{CopyError, back_up, copy, restore},
+    index::{RequestSearch, Tally},
     migrate::MigrateError,
     note::{Note, SIGN_IN_FAILED},
     outbox::{
@@ -45,12 +46,13 @@ pub use self::{
     read::{AuditSearch, Listed, Past, ReadError, Reading, Stored, Version},
     session::SqlError,
 };
+pub(crate) use self::{index::Reindexed, read::Repeated};
 use self::{
     postgres::Postgres,
     session::{Mode, Session},
     sqlite::Sqlite,
 };
-use crate::workflow::{Answer, Changeset, ObjectId, task::Task};
+use crate::workflow::{Answer, Changeset, Kind, ObjectId, task::Task};
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -300,6 +302,55 @@ impl Store {
     /// Where the database fails.
     pub async fn put_task(&self, task: Task) -> Result<(), ReadError> {
         self.alone(move |session| outbox::put_task(session, &task)).await
+    }
+
+    /// Takes something that is due, so that nobody else does for a while. `false` where somebody has,
+    /// or it is another by now. It draws no revision.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_due(
+        &self,
+        id: ObjectId,
+        revision: Revision,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, ReadError> {
+        self.alone(move |session| note::claim_due(session, &id, revision, now, until)).await
+    }
+
+    /// Puts off when something is to be looked at, where it is still as it was.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn postpone(
+        &self,
+        id: ObjectId,
+        revision: Revision,
+        until: Option<Timestamp>,
+    ) -> Result<(), ReadError> {
+        self.alone(move |session| note::postpone(session, &id, revision, until)).await
+    }
+
+    /// Makes due what was taken until an instant by somebody who is gone.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn release(
+        &self,
+        kind: Kind,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), ReadError> {
+        self.alone(move |session| note::release(session, kind, now, until)).await
+    }
+
+    /// Keeps what objects are found by, where they are still as they were. Says how many were.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub(crate) async fn reindex(&self, all: Vec<Reindexed>) -> Result<usize, ReadError> {
+        self.alone(move |session| index::reindex(session, &all)).await
     }
 
     /// Takes out a sign-in that went to an identity provider: it is there once.

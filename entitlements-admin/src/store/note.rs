@@ -7,6 +7,7 @@ use super::{
     session::{Row, Session, SqlError, values},
     sql,
 };
+use crate::workflow::{Kind, ObjectId};
 
 /// Something to note.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,6 +241,42 @@ pub(super) fn lease(
 ) -> Result<bool, SqlError> {
     let values = values![name, holder, until.as_micros(), now.as_micros()];
     Ok(session.execute(sql::LEASE_TAKE, values)? > 0)
+}
+
+/// Takes something that is due, so that nobody else does for a while. `false` where somebody has.
+pub(super) fn claim_due(
+    session: &mut dyn Session,
+    id: &ObjectId,
+    revision: Revision,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, SqlError> {
+    let (until, now) = (until.as_micros(), now.as_micros());
+    let values = values![until, id.kind.code(), &id.key, read::integer(revision), now];
+    Ok(session.execute(sql::OBJECT_CLAIM, values)? > 0)
+}
+
+/// Puts off when something is to be looked at, where it is still as it was.
+pub(super) fn postpone(
+    session: &mut dyn Session,
+    id: &ObjectId,
+    revision: Revision,
+    until: Option<Timestamp>,
+) -> Result<(), SqlError> {
+    let until = until.map(|at| at.as_micros());
+    let values = values![until, id.kind.code(), &id.key, read::integer(revision)];
+    session.execute(sql::OBJECT_POSTPONE, values).map(drop)
+}
+
+/// Makes due what somebody took who is gone.
+pub(super) fn release(
+    session: &mut dyn Session,
+    kind: Kind,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<(), SqlError> {
+    let values = values![now.as_micros(), kind.code(), until.as_micros()];
+    session.execute(sql::OBJECT_RELEASE, values).map(drop)
 }
 
 /// Takes a pending sign-in out: it is there once.

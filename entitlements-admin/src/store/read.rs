@@ -211,21 +211,22 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// The objects of a kind that a reconciler must look at by now.
+    /// At most `limit` objects of a kind that a reconciler must look at by now, the longest due first.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn due(&self, kind: Kind, at: Timestamp) -> Result<Vec<Listed>, ReadError> {
-        let rows = self.all(sql::OBJECT_DUE, values![kind.code(), at.as_micros()], listed)?;
+    pub fn due(&self, kind: Kind, at: Timestamp, limit: u32) -> Result<Vec<Listed>, ReadError> {
+        let values = values![kind.code(), at.as_micros(), limit];
+        let rows = self.all(sql::OBJECT_DUE, values, listed)?;
         rows.into_iter().collect()
     }
 
-    /// When a reconciler must look at something next.
+    /// When a reconciler must look at something of a kind next.
     ///
     /// # Errors
     /// As [`Reading::revision`].
-    pub fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
-        let next = self.first(sql::OBJECT_NEXT_DUE, &[], Row::maybe_integer)?;
+    pub fn next_due(&self, kind: Kind) -> Result<Option<Timestamp>, ReadError> {
+        let next = self.first(sql::OBJECT_NEXT_DUE, values![kind.code()], Row::maybe_integer)?;
         Ok(next.flatten().map(Timestamp::from_micros))
     }
 
@@ -513,7 +514,7 @@ pub(super) fn repeated(
     Ok(Some(Repeated::Same(revision(number)?, answer)))
 }
 
-fn listed(row: &mut Row) -> Result<Result<Listed, ReadError>, SqlError> {
+pub(super) fn listed(row: &mut Row) -> Result<Result<Listed, ReadError>, SqlError> {
     let (key, json, number) = (row.text()?, row.text()?, row.integer()?);
     let stored = |revision| Stored { json, revision, secret: None };
     Ok(revision(number).map(|revision| Listed { key, stored: stored(revision) }))

@@ -33,8 +33,15 @@ statements! {
                    WHERE kind = $1 AND key > $2 ORDER BY key LIMIT $3";
     OBJECT_ALL = "SELECT key, json, revision FROM object WHERE kind = $1 ORDER BY key";
     OBJECT_DUE = "SELECT key, json, revision FROM object
-                  WHERE kind = $1 AND due_at <= $2 ORDER BY due_at, key";
-    OBJECT_NEXT_DUE = "SELECT min(due_at) FROM object WHERE due_at IS NOT NULL";
+                  WHERE kind = $1 AND due_at <= $2 ORDER BY due_at, key LIMIT $3";
+    // Whoever takes it first has it: what was taken is due no more.
+    OBJECT_CLAIM = "UPDATE object SET due_at = $1
+                    WHERE kind = $2 AND key = $3 AND revision = $4 AND due_at <= $5";
+    OBJECT_POSTPONE = "UPDATE object SET due_at = $1
+                       WHERE kind = $2 AND key = $3 AND revision = $4";
+    OBJECT_RELEASE = "UPDATE object SET due_at = $1
+                      WHERE kind = $2 AND due_at > $1 AND due_at <= $3";
+    OBJECT_NEXT_DUE = "SELECT min(due_at) FROM object WHERE kind = $1 AND due_at IS NOT NULL";
 
     VERSION_PUT = "INSERT INTO version (kind, key, revision, json) VALUES ($1, $2, $3, $4)";
     VERSION_GET = "SELECT json FROM version WHERE kind = $1 AND key = $2 AND revision = $3";
@@ -84,6 +91,101 @@ statements! {
     CHECKPOINT_ALL = "SELECT revision, envelope FROM checkpoint ORDER BY revision";
     CHECKPOINT_PUT = "INSERT INTO checkpoint (revision, envelope) VALUES ($1, $2)
                       ON CONFLICT (revision) DO NOTHING";
+
+    REQUEST_PUT = "INSERT INTO request
+                   (id, tenant, listing, partner, team, priority, stage, is_open, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                   ON CONFLICT (id) DO UPDATE
+                   SET stage = excluded.stage, is_open = excluded.is_open";
+    // Each begins with what tells most, so that it is found by that.
+    REQUEST_LIST = "SELECT request.id, object.json, object.revision FROM request
+               JOIN object ON object.kind = 'request' AND object.key = request.id
+               WHERE ($1 = '' OR request.is_open >= 0)
+                 AND (request.created_at, request.id) < ($2, $3)
+                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
+                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
+                 AND ($8 = '' OR request.team = $8)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+    REQUEST_LIST_OPEN = "SELECT request.id, object.json, object.revision FROM request
+               JOIN object ON object.kind = 'request' AND object.key = request.id
+               WHERE ($1 = '' OR request.is_open >= 0) AND request.is_open = 1
+                 AND (request.created_at, request.id) < ($2, $3)
+                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
+                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
+                 AND ($8 = '' OR request.team = $8)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+    REQUEST_LIST_TENANT = "SELECT request.id, object.json, object.revision FROM request
+               JOIN object ON object.kind = 'request' AND object.key = request.id
+               WHERE request.tenant = $1
+                 AND (request.created_at, request.id) < ($2, $3)
+                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
+                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
+                 AND ($8 = '' OR request.team = $8)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+    REQUEST_LIST_STAGE = "SELECT request.id, object.json, object.revision FROM request
+               JOIN object ON object.kind = 'request' AND object.key = request.id
+               WHERE request.stage = $1
+                 AND (request.created_at, request.id) < ($2, $3)
+                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
+                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
+                 AND ($8 = '' OR request.team = $8)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+    REQUEST_LIST_LISTING = "SELECT request.id, object.json, object.revision FROM request
+               JOIN object ON object.kind = 'request' AND object.key = request.id
+               WHERE request.listing = $1
+                 AND (request.created_at, request.id) < ($2, $3)
+                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
+                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
+                 AND ($8 = '' OR request.team = $8)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+    REQUEST_LIST_PARTNER = "SELECT request.id, object.json, object.revision FROM request
+               JOIN object ON object.kind = 'request' AND object.key = request.id
+               WHERE request.partner <> '' AND request.partner = $1
+                 AND (request.created_at, request.id) < ($2, $3)
+                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
+                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
+                 AND ($8 = '' OR request.team = $8)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+    REQUEST_DUE = "SELECT request.id, object.json, object.revision FROM promise
+                   JOIN request ON request.id = promise.request
+                   JOIN object ON object.kind = 'request' AND object.key = request.id
+                   WHERE promise.state = 'running' AND promise.due_at < $1
+                     AND ($2 = '' OR request.tenant = $2) AND ($3 = '' OR request.listing = $3)
+                     AND ($4 = '' OR request.stage = $4) AND ($5 = '' OR request.partner = $5)
+                     AND ($6 = '' OR request.team = $6)
+                   ORDER BY promise.due_at, request.id LIMIT $7";
+    REQUEST_COUNTS = "SELECT stage, count(*) FROM request
+                      WHERE is_open = 1 AND ($1 = '' OR partner = $1) GROUP BY stage";
+    REQUEST_COUNT = "SELECT count(*) FROM request";
+    OBJECT_COUNT = "SELECT count(*) FROM object WHERE kind = $1";
+    PROMISE_OF = "SELECT metric, state, started_at, is_late, used_us FROM promise WHERE request = $1";
+    PROMISE_DROP = "DELETE FROM promise WHERE request = $1";
+    PROMISE_PUT = "INSERT INTO promise
+                   (request, metric, state, calendar, started_at, due_at, is_late, used_us)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    PROMISE_OF_CALENDAR = "SELECT DISTINCT promise.request, object.json, object.revision FROM promise
+                           JOIN object ON object.kind = 'request' AND object.key = promise.request
+                           WHERE promise.calendar = $1 AND promise.state IN ('running', 'paused')
+                             AND promise.request > $2
+                           ORDER BY promise.request LIMIT $3";
+    TALLY_ADD = "INSERT INTO tally
+                 (month, listing, team, partner, priority, metric, state, is_late, count, used_us)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                 ON CONFLICT (month, listing, team, partner, priority, metric, state, is_late)
+                 DO UPDATE SET count = tally.count + excluded.count,
+                               used_us = tally.used_us + excluded.used_us";
+    TALLY_ALL = "SELECT month, listing, team, partner, priority, metric, state, is_late, count, used_us
+                 FROM tally
+                 WHERE month >= $1 AND month <= $2 AND ($3 = '' OR partner = $3) AND count > 0
+                 ORDER BY month, listing, team, partner, priority, metric, state, is_late";
+    HOLDING_PUT = "INSERT INTO holding (id, tenant, is_active) VALUES ($1, $2, $3)
+                   ON CONFLICT (id) DO UPDATE SET is_active = excluded.is_active";
+    HOLDING_LIST = "SELECT holding.id, object.json, object.revision FROM holding
+                    JOIN object ON object.kind = 'holding' AND object.key = holding.id
+                    WHERE holding.tenant = $1 ORDER BY holding.id";
+    // What a request made to be so is the commit whose version says it first.
+    REQUEST_GRANTED = "SELECT min(revision) FROM version
+                       WHERE kind = 'request' AND key = $1 AND json LIKE $2";
 
     IDEMPOTENCY_GET = "SELECT fingerprint, revision, answer FROM idempotency
                        WHERE actor = $1 AND key = $2";
@@ -342,6 +444,13 @@ tables! {
              changed_at, closed_at, is_shown")
         "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12";
     "lane" ("connector, failures, closed_until") "$1, $2, $3";
+    "request" ("id, tenant, listing, partner, team, priority, stage, is_open, created_at")
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9";
+    "promise" ("request, metric, state, calendar, started_at, due_at, is_late, used_us")
+        "$1, $2, $3, $4, $5, $6, $7, $8";
+    "tally" ("month, listing, team, partner, priority, metric, state, is_late, count, used_us")
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10";
+    "holding" ("id, tenant, is_active") "$1, $2, $3";
 }
 
 #[cfg(test)]

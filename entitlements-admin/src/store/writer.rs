@@ -5,7 +5,7 @@ use entitlements_core::Revision;
 use super::{
     CommitError, Committed, Conflict, ReadError, Stored,
     audit::{self, AuditChange, VersionHash},
-    outbox,
+    index, outbox,
     read::{self, Repeated},
     session::{Mode, Session, SqlError, values},
     sql,
@@ -149,7 +149,9 @@ fn put(
         Some(record) => {
             let due_at = record.due_at.map(|at| at.as_micros());
             let values = values![kind, key, number, json, record.secret.as_ref(), due_at];
-            session.execute(sql::OBJECT_PUT, values)?
+            session.execute(sql::OBJECT_PUT, values)?;
+            record.index.iter().try_for_each(|it| index::put(session, key, it))?;
+            1
         }
     };
     let hash = |json: &String| audit::document_hash(json);

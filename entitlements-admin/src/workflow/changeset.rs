@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 use entitlements_core::{Problem, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Notice;
+use super::{Notice, request::RequestRow};
 
 /// What kinds of things are kept in versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -287,6 +287,22 @@ pub struct Record {
     pub secret: Option<String>,
     /// When a reconciler must look at it.
     pub due_at: Option<Timestamp>,
+    /// What it is found and counted by beside its key.
+    pub index: Option<Index>,
+}
+
+/// What an object is found and counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Index {
+    /// A request.
+    Request(Box<RequestRow>),
+    /// What a tenant has by one.
+    Holding {
+        /// Whose.
+        tenant: String,
+        /// Whether it is in force, or will be.
+        is_active: bool,
+    },
 }
 
 impl fmt::Debug for Record {

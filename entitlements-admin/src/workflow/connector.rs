@@ -58,6 +58,8 @@ pub enum ConnectorKind {
     Email(Email),
     /// A service of `PagerDuty`.
     Pagerduty(PagerDuty),
+    /// A service broker. It takes no messages: steps of listings name it.
+    Broker(Broker),
 }
 
 /// An HTTP endpoint. Credentials: `secret` (`whsec_…` or `whsk_…`; drawn where absent),
@@ -223,6 +225,14 @@ pub struct PagerDuty {
     pub url: String,
 }
 
+/// A service broker, by version 2.17 of the Open Service Broker API. Credentials: `user` and `password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// Where it is: what `/v2/catalog` comes after.
+    pub url: String,
+}
+
 const fn yes() -> bool {
     true
 }
@@ -292,6 +302,7 @@ impl ConnectorKind {
             Self::Slack(_) => "slack",
             Self::Email(_) => "email",
             Self::Pagerduty(_) => "pagerduty",
+            Self::Broker(_) => "broker",
         }
     }
 
@@ -302,10 +313,18 @@ impl ConnectorKind {
             Self::Webhook(_) => Medium::Json,
             Self::Slack(_) => Medium::Slack,
             Self::Jira(Jira { flavor: JiraFlavor::DataCenter, .. }) => Medium::Wiki,
-            Self::Jira(_) | Self::Servicenow(_) | Self::Email(_) | Self::Pagerduty(_) => {
-                Medium::Text
-            }
+            Self::Jira(_)
+            | Self::Servicenow(_)
+            | Self::Email(_)
+            | Self::Pagerduty(_)
+            | Self::Broker(_) => Medium::Text,
         }
+    }
+
+    /// Whether rules may send messages there.
+    #[must_use]
+    pub const fn takes_messages(&self) -> bool {
+        !matches!(self, Self::Broker(_))
     }
 
     /// Whether it opens a follow-up for a subject and closes it: events of one subject go there one
@@ -343,6 +362,7 @@ impl ConnectorKind {
             Self::Slack(slack) => slack.api_url.clone(),
             Self::Email(mail) => format!("{} {:?}", mail.host, mail.port),
             Self::Pagerduty(service) => service.url.clone(),
+            Self::Broker(broker) => broker.url.clone(),
         }
     }
 
@@ -354,7 +374,7 @@ impl ConnectorKind {
             Self::Jira(_) => &["email", "token", "webhook_secret"],
             Self::Servicenow(_) => &["user", "password", "token"],
             Self::Slack(_) => &["webhook_url", "token"],
-            Self::Email(_) => &["user", "password"],
+            Self::Email(_) | Self::Broker(_) => &["user", "password"],
             Self::Pagerduty(_) => &["routing_key"],
         }
     }
@@ -464,6 +484,10 @@ impl ConnectorKind {
             Self::Pagerduty(service) => {
                 url("kind.pagerduty.url", &service.url)?;
                 credentials.has_all(&["routing_key"])
+            }
+            Self::Broker(broker) => {
+                url("kind.broker.url", &broker.url)?;
+                credentials.has_all(&["user", "password"])
             }
         }
     }

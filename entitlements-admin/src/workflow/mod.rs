@@ -36,8 +36,8 @@ use entitlements_core::Problem;
 
 pub use self::{
     changeset::{
-        Answer, Changeset, IdempotencyKey, Kind, ObjectId, Origin, Record, Redrive, SessionChange,
-        SessionRow, Write,
+        Answer, Changeset, IdempotencyKey, Index, Kind, ObjectId, Origin, Record, Redrive,
+        SessionChange, SessionRow, Write,
     },
     key::{Key, Scope},
     notice::Notice,

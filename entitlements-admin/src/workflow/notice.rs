@@ -383,6 +383,34 @@ events! {
         "What was done for the request `{{ data.request }}` could not be undone. Somebody has to look at it.{% if data.text is defined %}\n\n{{ data.text }}{% endif %}",
         { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
           "title": "Text messages", "stage": "compensation_failed", "by": "user:ada@example.com", "text": "the broker does not answer" };
+    RequestStepWaits(StepWaits) = "request.step_waits", Info, Updates,
+        "A step of a request waits for somebody",
+        "{{ data.title }} for {{ data.tenant_name }}: {{ data.name }}",
+        "The step `{{ data.step }}` of the request `{{ data.request }}` waits for {{ data.assignee }}.\n\n{{ data.instructions }}",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "step": "desks", "name": "Set up desks", "assignee": "team `onsite`",
+          "instructions": "Put ten desks there" };
+    RequestSlaWarning(SlaMove) = "request.sla_warning", Warning, Updates,
+        "A part of the time that a request may take has gone by",
+        "{{ data.title }} for {{ data.tenant_name }}: {{ data.percent }} % of the time has gone by",
+        "{{ data.percent }} % of the time for `{{ data.metric }}` of the request `{{ data.request }}` has gone by. It is due at {{ data.due_at | date }}.",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "metric": "approval", "due_at": "2026-03-02T16:00:00Z",
+          "percent": 75, "late": false };
+    RequestSlaBreached(SlaMove) = "request.sla_breached", Error, Updates,
+        "A request took longer than was promised",
+        "{{ data.title }} for {{ data.tenant_name }} is late",
+        "The request `{{ data.request }}` took longer than was promised for `{{ data.metric }}`. It was due at {{ data.due_at | date }}.",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "metric": "approval", "due_at": "2026-03-02T16:00:00Z",
+          "percent": 100, "late": false };
+    RequestSlaEscalated(SlaMove) = "request.sla_escalated", Critical, Updates,
+        "A request that is late is still not done",
+        "{{ data.title }} for {{ data.tenant_name }} is very late",
+        "{{ data.percent }} % of the time for `{{ data.metric }}` of the request `{{ data.request }}` has gone by. It was due at {{ data.due_at | date }}.",
+        { "request": "abcdefgh", "tenant": "acme", "tenant_name": "Acme Clinic", "listing": "sms",
+          "title": "Text messages", "metric": "approval", "due_at": "2026-03-02T16:00:00Z",
+          "percent": 150, "late": false };
     ConnectorDisabled(ConnectorTrouble) = "connector.disabled", Error, Opens,
         "A connector was switched off because its receiver wants nothing more",
         "Connector {{ data.connector }} was switched off",
@@ -511,6 +539,52 @@ pub struct RequestMove {
     /// What was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+}
+
+/// A step of a request waits for somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StepWaits {
+    /// Which request.
+    pub request: String,
+    /// Whose.
+    pub tenant: String,
+    /// What people call the tenant.
+    pub tenant_name: String,
+    /// For which listing.
+    pub listing: String,
+    /// What that is called.
+    pub title: String,
+    /// Which step.
+    pub step: String,
+    /// What people call it.
+    pub name: String,
+    /// Who is to do it.
+    pub assignee: String,
+    /// What to do.
+    pub instructions: String,
+}
+
+/// A part of the time that was promised has gone by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SlaMove {
+    /// Which request.
+    pub request: String,
+    /// Whose.
+    pub tenant: String,
+    /// What people call the tenant.
+    pub tenant_name: String,
+    /// For which listing.
+    pub listing: String,
+    /// What that is called.
+    pub title: String,
+    /// What was promised: `first_response`, `approval` or `fulfilment`.
+    pub metric: String,
+    /// How much of the time, in percent.
+    pub percent: u16,
+    /// When the time is over, or was.
+    pub due_at: Timestamp,
+    /// Whether this is told later than it was so, as nothing ran in between.
+    pub late: bool,
 }
 
 /// How a sidecar is.

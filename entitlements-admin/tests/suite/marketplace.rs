@@ -68,7 +68,9 @@ impl Market {
     async fn pass(&self, seconds: u64) {
         assert!(seconds > 90, "the lease of the control plane itself is not over");
         self.clock.advance(self.clock.now().plus(Duration::from_secs(seconds)));
-        jobs::run(self.world.running.app(), "test").await.unwrap();
+        let app = self.world.running.app();
+        jobs::run(app, "test").await.unwrap();
+        jobs::advance(app).await.unwrap();
     }
 
     async fn put(&self, path: &str, body: &Value) {
@@ -190,6 +192,13 @@ async fn what_is_asked_for_is_agreed_to_set_up_in_force_changed_and_taken_back()
     more["wants"] = json!({ "quantity": 1, "parameters": { "site": "Bonn" } });
     let change = market.ask(&more).await;
     assert_eq!(market.approve(&market.ben, &change).await.status, 200);
+    // Whoever set up the desks takes some away.
+    assert_eq!(
+        (market.stage(&change).await, market.seats().await),
+        ("provisioning".into(), json!(40))
+    );
+    let step = format!("/v1/requests/{change}/steps/desks");
+    assert_eq!(market.olaf.post(&step, r#"{"done":true}"#).await.status, 200);
     assert_eq!(
         (market.stage(&change).await, market.seats().await),
         ("fulfilled".into(), json!(30))
@@ -515,7 +524,7 @@ async fn what_cannot_be_is_refused_in_words() {
                 "provisioning",
                 json!([{ "key": "a", "name": "a", "kind": { "webhook": { "connector": "none" } } }]),
             ),
-            "does not carry out steps",
+            "there is no connector `none`",
         ),
         (
             "calendars/x",

@@ -124,6 +124,22 @@ pub struct Known {
     pub connectors: BTreeMap<String, &'static str>,
 }
 
+impl Known {
+    /// Goes on where there is such a connector.
+    ///
+    /// # Errors
+    /// Where there is none, or it is of another kind.
+    pub fn has_connector(&self, path: &str, key: &str, kind: &str) -> Result<(), String> {
+        match self.connectors.get(key) {
+            None => Err(format!("`{path}`: there is no connector `{key}`")),
+            Some(found) if *found != kind => Err(format!(
+                "`{path}`: connector `{key}` is of the kind `{found}`: name one of the kind `{kind}`"
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
 impl Listing {
     /// What tells it from any other content.
     #[must_use]

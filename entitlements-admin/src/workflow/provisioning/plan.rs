@@ -152,11 +152,15 @@ impl StepPlan {
             return Err(format!("`{path}.waits_s` takes {} waits at the most", TRIES_MAX - 1));
         }
         match &self.kind {
-            // Nobody carries them out yet: a request for it would wait for ever.
-            StepKind::Webhook { .. } | StepKind::Broker { .. } => Err(format!(
-                "`{path}.kind`: this version does not carry out steps of the kind `{}`",
-                self.kind.code()
-            )),
+            StepKind::Webhook { connector } => {
+                known.has_connector(&format!("{path}.kind.webhook.connector"), connector, "webhook")
+            }
+            StepKind::Broker { connector, service_id, plan_id, .. } => {
+                let path = format!("{path}.kind.broker");
+                line(&format!("{path}.service_id"), service_id)?;
+                line(&format!("{path}.plan_id"), plan_id)?;
+                known.has_connector(&format!("{path}.connector"), connector, "broker")
+            }
             StepKind::Manual { team, instructions, undo_instructions } => {
                 let all = [Some(instructions), undo_instructions.as_ref()];
                 let fits = |text: &&String| (1..=INSTRUCTIONS_BYTES_MAX).contains(&text.len());

@@ -92,6 +92,31 @@ impl StepStage {
         }
     }
 
+    /// Whether a step in this stage waits for an answer to this.
+    #[must_use]
+    pub const fn awaits(self, doing: Doing) -> bool {
+        match doing {
+            Doing::Do => matches!(self, Self::Running),
+            Doing::Ask => matches!(self, Self::Waiting),
+            Doing::Clean => matches!(self, Self::Cleaning | Self::CleaningUp),
+            Doing::Undo => matches!(self, Self::Undoing),
+            Doing::AskUndone => matches!(self, Self::UndoWaiting),
+        }
+    }
+
+    /// What others may say something about in this stage without being asked.
+    #[must_use]
+    pub const fn waits_for(self) -> Option<Doing> {
+        match self {
+            Self::Running => Some(Doing::Do),
+            Self::Waiting => Some(Doing::Ask),
+            Self::Cleaning | Self::CleaningUp => Some(Doing::Clean),
+            Self::Undoing => Some(Doing::Undo),
+            Self::UndoWaiting => Some(Doing::AskUndone),
+            _ => None,
+        }
+    }
+
     /// Whether it may have left something that is to be undone.
     const fn may_have_left_something(self) -> bool {
         matches!(
@@ -117,15 +142,32 @@ pub struct StepRun {
     /// When something is to be done about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// What others know it by. It stays the same however often they are asked, and whatever the request
+    /// is that asks for it to be changed or removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// How often others were asked to do something: an answer to an earlier question is no answer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub asked: u32,
+    /// Whether it may have been done although nobody has said so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub doubtful: bool,
     /// What others call what they are doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
+    /// Where to ask how far it is, where they said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask_at: Option<String>,
     /// What there is to say about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Who does it, where somebody does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignee: Option<String>,
+}
+
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A step with its plan.
@@ -164,6 +206,44 @@ pub enum Doing {
     AskUndone,
 }
 
+/// What becomes of what others have, by a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is made.
+    Make,
+    /// It gets another quantity, or other parameters.
+    Change,
+    /// It gets those again that it had before.
+    PutBack,
+    /// It goes.
+    Remove,
+}
+
+impl Action {
+    /// That of what is asked, where a request is to change something that there is, or is not.
+    #[must_use]
+    pub const fn of(doing: Doing, changes: bool) -> Self {
+        match (doing, changes) {
+            (Doing::Do | Doing::Ask, false) => Self::Make,
+            (Doing::Do | Doing::Ask, true) => Self::Change,
+            (Doing::Clean | Doing::Undo | Doing::AskUndone, false) => Self::Remove,
+            (Doing::Clean | Doing::Undo | Doing::AskUndone, true) => Self::PutBack,
+        }
+    }
+
+    /// The stable word for it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Make => "make",
+            Self::Change => "change",
+            Self::PutBack => "put_back",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 /// What is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -192,6 +272,8 @@ pub enum Outcome {
         operation: Option<String>,
         /// When to ask, counted from now.
         after: Option<Duration>,
+        /// Where to ask.
+        ask_at: Option<String>,
     },
     /// It is not done yet, and may be later.
     NotYet {
@@ -202,6 +284,13 @@ pub enum Outcome {
     },
     /// It was not done, and may be when it is tried again.
     Retry {
+        /// Why.
+        why: String,
+        /// Not before so long.
+        after: Option<Duration>,
+    },
+    /// They have not said whether it was done. To ask again does it no second time.
+    Doubt {
         /// Why.
         why: String,
         /// Not before so long.
@@ -219,6 +308,24 @@ pub enum Outcome {
     Refused(String),
 }
 
+impl Outcome {
+    /// The same in other words.
+    #[must_use]
+    pub fn in_words(self, words: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Done(why) => Self::Done(words(why)),
+            Self::Accepted { operation, after, ask_at } => {
+                Self::Accepted { operation, after, ask_at }
+            }
+            Self::NotYet { why, after } => Self::NotYet { why: words(why), after },
+            Self::Retry { why, after } => Self::Retry { why: words(why), after },
+            Self::Doubt { why, after } => Self::Doubt { why: words(why), after },
+            Self::Orphan { why, retries } => Self::Orphan { why: words(why), retries },
+            Self::Refused(why) => Self::Refused(words(why)),
+        }
+    }
+}
+
 /// How long to wait before asking again where nobody says.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How often to try to undo or to remove something before somebody has to look at it.
@@ -231,6 +338,16 @@ impl Step {
     #[must_use]
     pub fn new(plan: StepPlan) -> Self {
         Self { plan, run: StepRun::default() }
+    }
+
+    /// The same to be done once more to what it made.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let StepRun { instance, generation, .. } = self.run.clone();
+        Self {
+            plan: self.plan.clone(),
+            run: StepRun { instance, generation, ..StepRun::default() },
+        }
     }
 
     /// Whether it holds nothing up.
@@ -263,7 +380,12 @@ impl Step {
             true => run.since.or(Some(now)),
             false => Some(now),
         };
-        Self { plan: self.plan.clone(), run: StepRun { stage, since, ..run.clone() } }
+        let asked = run.asked + u32::from(!matches!(doing, Doing::Ask | Doing::AskUndone));
+        // Whoever asked before has not said what came of it.
+        let doubtful = run.doubtful
+            || (doing == Doing::Do && run.stage == StepStage::Running && run.asked > 0);
+        let run = StepRun { stage, since, asked, doubtful, due_at: None, ..run.clone() };
+        Self { plan: self.plan.clone(), run }
     }
 
     /// The same after others were asked.
@@ -281,11 +403,12 @@ impl Step {
         let run = &self.run;
         match outcome {
             Outcome::Done(detail) => self.over(StepStage::Succeeded, detail),
-            Outcome::Accepted { operation, after } if !self.is_late(now) => StepRun {
+            Outcome::Accepted { operation, after, ask_at } if !self.is_late(now) => StepRun {
                 stage: StepStage::Waiting,
                 tries: 0,
                 due_at: Some(now.plus(after.unwrap_or(ASK_AGAIN))),
                 operation: operation.or_else(|| run.operation.clone()),
+                ask_at: ask_at.or_else(|| run.ask_at.clone()),
                 detail: Some("they are at it".into()),
                 ..run.clone()
             },
@@ -299,21 +422,35 @@ impl Step {
                 self.orphaned(why, false, now)
             }
             Outcome::Retry { why, after } => match self.wait(run.tries, luck) {
-                Some(wait) if !self.is_late(now) => StepRun {
-                    tries: run.tries + 1,
-                    due_at: Some(now.plus(wait.max(after.unwrap_or_default()))),
-                    detail: Some(why),
-                    ..run.clone()
-                },
-                // What others are at may be there.
-                _ if run.stage == StepStage::Waiting => self.orphaned(why, false, now),
-                _ => self.failed(why),
+                Some(wait) if !self.is_late(now) => {
+                    self.waits(why, wait.max(after.unwrap_or_default()), now)
+                }
+                _ => self.gives_up(why, now),
             },
+            Outcome::Doubt { why, after } => {
+                let doubtful = StepRun { doubtful: true, ..run.clone() };
+                let again = Self { plan: self.plan.clone(), run: doubtful };
+                again.after_doing(Outcome::Retry { why, after }, now, luck)
+            }
             Outcome::Orphan { why, retries } => {
                 let has_tries = self.wait(run.tries, luck).is_some() && !self.is_late(now);
                 self.orphaned(why, retries && has_tries, now)
             }
+            Outcome::Refused(why) if run.doubtful => self.orphaned(why, false, now),
             Outcome::Refused(why) => self.failed(why),
+        }
+    }
+
+    fn waits(&self, why: String, wait: Duration, now: Timestamp) -> StepRun {
+        let run = self.run.clone();
+        StepRun { tries: run.tries + 1, due_at: Some(now.plus(wait)), detail: Some(why), ..run }
+    }
+
+    /// It will not be done. What others are at, or may have done, may be there.
+    fn gives_up(&self, why: String, now: Timestamp) -> StepRun {
+        match self.run.stage == StepStage::Waiting || self.run.doubtful {
+            true => self.orphaned(why, false, now),
+            false => self.failed(why),
         }
     }
 
@@ -324,26 +461,33 @@ impl Step {
                 stage: StepStage::Pending,
                 generation: run.generation + 1,
                 tries: run.tries + 1,
+                doubtful: false,
+                instance: None,
                 operation: None,
+                ask_at: None,
                 due_at: Some(now.plus(self.wait(run.tries, luck).unwrap_or_default())),
                 ..run.clone()
             },
             Outcome::Done(_) => {
                 let why = run.detail.clone().unwrap_or_default();
                 let generation = run.generation + 1;
-                StepRun { generation, operation: None, ..self.failed(why) }
+                StepRun { generation, doubtful: false, ..self.failed(why) }
             }
             Outcome::Accepted { after, .. }
             | Outcome::NotYet { after, .. }
+            | Outcome::Doubt { after, .. }
             | Outcome::Retry { after, .. } => {
                 // What may be there is never forgotten: it is removed until that is so.
                 let wait =
                     undo_wait(run.generation.min(6) + 1, luck).max(after.unwrap_or_default());
                 StepRun { due_at: Some(now.plus(wait)), ..run.clone() }
             }
-            Outcome::Orphan { .. } | Outcome::Refused(_) => {
-                StepRun { due_at: Some(now.plus(UNDO_WAIT_MAX)), ..run.clone() }
+            Outcome::Orphan { why, .. } => {
+                let due_at = Some(now.plus(UNDO_WAIT_MAX));
+                StepRun { due_at, detail: Some(why.clone()), ..run.clone() }
             }
+            // Somebody has to look at it.
+            Outcome::Refused(why) => self.over(StepStage::UndoFailed, why.clone()),
         }
     }
 
@@ -351,10 +495,11 @@ impl Step {
         let run = &self.run;
         match outcome {
             Outcome::Done(detail) => self.over(StepStage::Undone, detail),
-            Outcome::Accepted { operation, after } => StepRun {
+            Outcome::Accepted { operation, after, ask_at } => StepRun {
                 stage: StepStage::UndoWaiting,
                 due_at: Some(now.plus(after.unwrap_or(ASK_AGAIN))),
-                operation: operation.or_else(|| run.operation.clone()),
+                operation,
+                ask_at,
                 ..run.clone()
             },
             Outcome::NotYet { why, after } if !self.is_late(now) => StepRun {
@@ -362,7 +507,9 @@ impl Step {
                 detail: Some(why),
                 ..run.clone()
             },
-            Outcome::NotYet { why, after } | Outcome::Retry { why, after } => {
+            Outcome::NotYet { why, after }
+            | Outcome::Doubt { why, after }
+            | Outcome::Retry { why, after } => {
                 let tries = run.tries + 1;
                 if tries >= UNDO_TRIES {
                     return StepRun { tries, ..self.over(StepStage::UndoFailed, why) };

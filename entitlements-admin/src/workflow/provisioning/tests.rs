@@ -41,9 +41,10 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
     let why = || "why".to_owned();
     vec![
         ("done", Outcome::Done(why())),
-        ("accepted", Outcome::Accepted { operation: Some("op".into()), after: None }),
+        ("accepted", Outcome::Accepted { operation: Some("op".into()), after: None, ask_at: None }),
         ("not yet", Outcome::NotYet { why: why(), after: None }),
         ("retry", Outcome::Retry { why: why(), after: None }),
+        ("doubt", Outcome::Doubt { why: why(), after: None }),
         ("orphan, once more", Outcome::Orphan { why: why(), retries: true }),
         ("orphan, for good", Outcome::Orphan { why: why(), retries: false }),
         ("refused", Outcome::Refused(why())),

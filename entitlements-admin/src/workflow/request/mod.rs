@@ -6,6 +6,7 @@
 
 mod record;
 mod refusal;
+mod row;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,9 @@ use std::{fmt, str::FromStr};
 use entitlements_core::{Timestamp, document::Hash};
 
 pub use self::{
-    record::{Asks, ENTRIES_MAX, Entry, Link, Promise, RequestRecord, Terms, Wants},
+    record::{Asks, ENTRIES_MAX, Entry, Had, Link, Promise, RequestRecord, Terms, Wants},
     refusal::Refusal,
+    row::{PromiseRow, PromiseState, RequestRow},
     step::step,
 };
 use super::{

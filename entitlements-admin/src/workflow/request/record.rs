@@ -145,6 +145,27 @@ pub struct Promise {
     /// The parts of the time, in percent, of which people were told, and when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub told: BTreeMap<u16, Timestamp>,
+    /// By which policy.
+    pub sla: String,
+    /// The version of the zone database that was built in when it was made.
+    pub zones: String,
+    /// Why it took longer, in somebody's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a tenant had before a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Had {
+    /// How many.
+    pub quantity: u32,
+    /// What was asked of the requester.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub parameters: Value,
+    /// Until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// A request as it is kept.
@@ -205,7 +226,10 @@ pub struct RequestRecord {
     /// What it gave, once it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holding: Option<String>,
-    /// When it came into force.
+    /// What the tenant had before, where it is about a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Had>,
+    /// When it came into force, or what it was about was in force no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_at: Option<Timestamp>,
     /// The promises that hold for it.
@@ -283,6 +307,12 @@ impl RequestRecord {
             }
             _ => Course::Forward,
         }
+    }
+
+    /// Whether it asks for something that there is to be another.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        matches!(self.asks, Asks::Change { .. })
     }
 
     /// What happened to the clock of a promise.

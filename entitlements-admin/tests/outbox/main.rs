@@ -43,6 +43,8 @@ mod shared;
 #[cfg(test)]
 mod slack;
 #[cfg(test)]
+mod steps;
+#[cfg(test)]
 #[path = "../support/client.rs"]
 mod support;
 #[cfg(test)]

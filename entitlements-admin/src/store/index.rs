@@ -1,6 +1,6 @@
 //! What objects are found and counted by: rows that come with their documents, in the same commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entitlements_core::{Revision, Timestamp};
 
@@ -80,6 +80,9 @@ pub struct Tally {
     /// How much work went by in those that have ended, in microseconds.
     pub used_us: u64,
 }
+
+/// The most promises of a request: one for each metric.
+const PROMISES_MAX: u32 = 3;
 
 /// What is kept of an object that is found anew, beside any commit.
 #[derive(Debug, Clone)]
@@ -196,9 +199,15 @@ impl Reading<'_> {
         let RequestSearch { tenant, listing, stage, partner, team, .. } = search;
         if let Some(before) = search.due_before {
             let before = before.as_micros();
-            let values = values![before, tenant, listing, stage, partner, team, search.limit];
+            // One request has as many rows as promises that are over.
+            let rows_max = search.limit.saturating_mul(PROMISES_MAX);
+            let values = values![before, tenant, listing, stage, partner, team, rows_max];
             let rows = self.all(sql::REQUEST_DUE, values, read::listed)?;
-            return rows.into_iter().collect();
+            let mut known = BTreeSet::new();
+            let once = rows
+                .into_iter()
+                .filter(|row| row.as_ref().map_or(true, |row| known.insert(row.key.clone())));
+            return once.take(search.limit as usize).collect();
         }
         let (at, id) = match &search.after {
             Some((at, id)) => (at.as_micros(), id.as_str()),

@@ -25,6 +25,8 @@ mod postgres;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod promises;
+#[cfg(test)]
 mod provider;
 #[cfg(test)]
 mod store;

@@ -21,18 +21,18 @@ use crate::{
 
 /// A control plane whose time stands still, with somebody of each kind: Ada may do everything, Ben and
 /// Bea approve, Fay is in finance, Olaf operates; and the product asks by its key.
-struct Market {
-    world: World,
-    clock: Clock,
-    ada: Browser,
-    ben: Browser,
-    bea: Browser,
-    fay: Browser,
-    olaf: Browser,
-    product: Client,
+pub(crate) struct Market {
+    pub(crate) world: World,
+    pub(crate) clock: Clock,
+    pub(crate) ada: Browser,
+    pub(crate) ben: Browser,
+    pub(crate) bea: Browser,
+    pub(crate) fay: Browser,
+    pub(crate) olaf: Browser,
+    pub(crate) product: Client,
 }
 
-fn listing() -> Value {
+pub(crate) fn listing() -> Value {
     json!({
         "title": "More seats",
         "description": "Ten seats each",
@@ -44,7 +44,7 @@ fn listing() -> Value {
 }
 
 impl Market {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Clock::manual(Timestamp::parse("2026-03-02T10:00:00Z").unwrap());
         let running = Admin::start_with(config(folder.path()), clock.clone()).await.unwrap();
@@ -65,7 +65,7 @@ impl Market {
     }
 
     /// Time goes by, and what is due is done: longer than a lease holds, so that it is we who do it.
-    async fn pass(&self, seconds: u64) {
+    pub(crate) async fn pass(&self, seconds: u64) {
         assert!(seconds > 90, "the lease of the control plane itself is not over");
         self.clock.advance(self.clock.now().plus(Duration::from_secs(seconds)));
         let app = self.world.running.app();
@@ -73,13 +73,13 @@ impl Market {
         jobs::advance(app).await.unwrap();
     }
 
-    async fn put(&self, path: &str, body: &Value) {
+    pub(crate) async fn put(&self, path: &str, body: &Value) {
         let answer = self.world.admin.put(path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
 
     /// A listing that tenants see.
-    async fn offer(&self, key: &str, listing: &Value) {
+    pub(crate) async fn offer(&self, key: &str, listing: &Value) {
         let path = format!("/v1/listings/{key}");
         self.put(&path, listing).await;
         let submitted = self.world.admin.post(&format!("{path}/submit"), "").await;
@@ -88,43 +88,43 @@ impl Market {
         assert_eq!(published.status, 200, "{}", published.text());
     }
 
-    async fn ask(&self, body: &Value) -> String {
+    pub(crate) async fn ask(&self, body: &Value) -> String {
         let made = self.product.post("/v1/requests", &body.to_string()).await;
         assert_eq!(made.status, 201, "{}", made.text());
         made.json()["id"].as_str().unwrap().into()
     }
 
-    async fn request(&self, id: &str) -> Value {
+    pub(crate) async fn request(&self, id: &str) -> Value {
         self.world.admin.get(&format!("/v1/requests/{id}")).await.json()
     }
 
-    async fn stage(&self, id: &str) -> String {
+    pub(crate) async fn stage(&self, id: &str) -> String {
         self.request(id).await["stage"].as_str().unwrap().into()
     }
 
-    async fn digest(&self, id: &str) -> String {
+    pub(crate) async fn digest(&self, id: &str) -> String {
         let effect = self.world.admin.get(&format!("/v1/requests/{id}/effect")).await;
         assert_eq!(effect.status, 200, "{}", effect.text());
         effect.json()["digest"].as_str().unwrap().into()
     }
 
-    async fn approve(&self, who: &Browser, id: &str) -> Answer {
+    pub(crate) async fn approve(&self, who: &Browser, id: &str) -> Answer {
         let body = json!({ "digest": self.digest(id).await }).to_string();
         who.post(&format!("/v1/requests/{id}/approve"), &body).await
     }
 
-    async fn seats(&self) -> Value {
+    pub(crate) async fn seats(&self) -> Value {
         let answer = self.world.admin.get("/v1/tenants/acme/features/seats").await;
         answer.json()["amount"].clone()
     }
 
-    async fn act(&self, who: &Browser, id: &str, act: &str, text: &str) -> Answer {
+    pub(crate) async fn act(&self, who: &Browser, id: &str, act: &str, text: &str) -> Answer {
         let body = json!({ "text": text }).to_string();
         who.post(&format!("/v1/requests/{id}/{act}"), &body).await
     }
 }
 
-fn order() -> Value {
+pub(crate) fn order() -> Value {
     json!({ "tenant": "acme", "listing": "seats" })
 }
 

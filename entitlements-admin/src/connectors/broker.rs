@@ -59,7 +59,7 @@ pub(super) async fn ask(
     };
     let instance = format!("/v2/service_instances/{}", escaped(errand.instance()));
     let ids = format!("service_id={}&plan_id={}", escaped(service_id), escaped(plan_id));
-    let asks = matches!(errand.doing, Doing::Ask | Doing::AskUndone);
+    let asks = errand.doing.is_question();
     let (method, path, body) = match (asks, errand.action) {
         (true, _) => {
             let operation = errand.run.operation.as_deref();
@@ -141,7 +141,7 @@ fn wanted(errand: &Errand, service_id: &str, plan_id: &str) -> Value {
 fn read(answer: &Answer, doing: Doing, action: Action, now_s: i64) -> Outcome {
     let after = answer.retry_after(now_s);
     match (doing, action) {
-        (Doing::Ask | Doing::AskUndone, _) => polled(answer, action, after),
+        _ if doing.is_question() => polled(answer, action, after),
         (_, Action::Make) => made(answer, after),
         (_, Action::Change | Action::PutBack) => changed(answer, after),
         (_, Action::Remove) => removed(answer, after),
@@ -153,7 +153,7 @@ fn unheard(error: &ClientError, doing: Doing, action: Action) -> Outcome {
     let why = error.to_string();
     match (doing, action) {
         // Whether it is done cannot be told now.
-        (Doing::Ask | Doing::AskUndone, _) => Outcome::NotYet { why, after: None },
+        _ if doing.is_question() => Outcome::NotYet { why, after: None },
         // It may be there, and nobody knows how far it is.
         (_, Action::Make) if error.is_ambiguous() => Outcome::Orphan { why, retries: true },
         _ => Outcome::Retry { why, after: None },

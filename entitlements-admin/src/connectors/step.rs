@@ -101,7 +101,7 @@ async fn tell(
     credentials: &Credentials,
     errand: &Errand,
 ) -> Outcome {
-    let asks = matches!(errand.doing, Doing::Ask | Doing::AskUndone);
+    let asks = errand.doing.is_question();
     let (method, uri, body) = match (&errand.run.ask_at, asks) {
         (Some(place), true) => (Method::GET, place.clone(), Bytes::new()),
         // It said that it will tell us.

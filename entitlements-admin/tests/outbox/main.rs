@@ -1,6 +1,8 @@
 //! What the outside world is told: deliveries, connectors, and what must never happen with them.
 
 #[cfg(test)]
+mod broker;
+#[cfg(test)]
 #[path = "../support/clients.rs"]
 mod clients;
 #[cfg(test)]

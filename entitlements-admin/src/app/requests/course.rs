@@ -73,7 +73,7 @@ impl Work<'_> {
                 let name = step.map(|step| step.plan.name.clone()).unwrap_or_default();
                 Ok(Some(Act::Fail { why: format!("{name}: {why}") }))
             }
-            Next::Stuck(number) if self.record.stage() == Stage::Compensating => {
+            Next::Stuck(number) => {
                 let step = self.record.steps.get(number);
                 let why = step.and_then(|step| step.run.detail.clone()).unwrap_or_default();
                 Ok(Some(Act::Stick { why: format!("it could not be undone: {why}") }))

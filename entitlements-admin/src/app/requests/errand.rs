@@ -19,7 +19,9 @@ use crate::{
     store::{Listed, ReadError, Reading},
     workflow::{
         Kind, ObjectId, Origin,
-        provisioning::{Action, Doing, Next, Outcome, Step, StepKind, StepPlan, StepStage},
+        provisioning::{
+            Action, Doing, Next, Outcome, Step, StepKind, StepPlan, StepRun, StepStage,
+        },
         request::{Act, Asks, RequestRecord, Stage, Wants},
     },
 };
@@ -144,7 +146,7 @@ impl App {
         let (id, revision) = (work.id.clone(), work.revision.unwrap_or_default());
         let Some(step) = work.record.steps.get(number) else { return Ok(()) };
         let key = step.plan.key.clone();
-        let is_question = matches!(doing, Doing::Ask | Doing::AskUndone);
+        let is_question = doing.is_question();
         let (errand, step) = if is_question {
             (work.errand(step, doing), step.clone())
         } else {
@@ -159,7 +161,7 @@ impl App {
         };
         let outcome = self.carry_out(&errand).await;
         if let (true, Outcome::NotYet { after, .. }) = (is_question, &outcome)
-            && step.says_the_same(&outcome, self.now())
+            && step.says_the_same(doing, &outcome, self.now())
         {
             // Nothing is new: no commit says so, and it is asked again later.
             let (id, wait) = (ObjectId::new(Kind::Request, id), after.unwrap_or(LOOK_AGAIN));
@@ -425,8 +427,9 @@ impl Work<'_> {
 
 impl Step {
     /// Whether an answer tells nothing that is not known, and leads to nothing.
-    fn says_the_same(&self, outcome: &Outcome, now: Timestamp) -> bool {
-        let after = self.after(Doing::Ask, outcome.clone(), now, 0.0);
-        after.run.stage == self.run.stage && after.run.detail == self.run.detail
+    fn says_the_same(&self, doing: Doing, outcome: &Outcome, now: Timestamp) -> bool {
+        let after = self.after(doing, outcome.clone(), now, 0.0).run;
+        let same = StepRun { due_at: self.run.due_at, ..after };
+        same == self.run
     }
 }

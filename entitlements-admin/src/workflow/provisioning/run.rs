@@ -98,7 +98,7 @@ impl StepStage {
         match doing {
             Doing::Do => matches!(self, Self::Running),
             Doing::Ask => matches!(self, Self::Waiting),
-            Doing::Clean => matches!(self, Self::Cleaning | Self::CleaningUp),
+            Doing::Clean | Doing::AskCleaned => matches!(self, Self::Cleaning | Self::CleaningUp),
             Doing::Undo => matches!(self, Self::Undoing),
             Doing::AskUndone => matches!(self, Self::UndoWaiting),
         }
@@ -152,6 +152,9 @@ pub struct StepRun {
     /// Whether it may have been done although nobody has said so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub doubtful: bool,
+    /// Whether others have said that they are removing what it may have left.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removing: bool,
     /// What others call what they are doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
@@ -200,6 +203,8 @@ pub enum Doing {
     Ask,
     /// To remove what it may have left.
     Clean,
+    /// Whether that is removed.
+    AskCleaned,
     /// To undo it.
     Undo,
     /// Whether it is undone.
@@ -220,6 +225,14 @@ pub enum Action {
     Remove,
 }
 
+impl Doing {
+    /// Whether it changes nothing there.
+    #[must_use]
+    pub const fn is_question(self) -> bool {
+        matches!(self, Self::Ask | Self::AskCleaned | Self::AskUndone)
+    }
+}
+
 impl Action {
     /// That of what is asked, where a request is to change something that there is, or is not.
     #[must_use]
@@ -227,8 +240,8 @@ impl Action {
         match (doing, changes) {
             (Doing::Do | Doing::Ask, false) => Self::Make,
             (Doing::Do | Doing::Ask, true) => Self::Change,
-            (Doing::Clean | Doing::Undo | Doing::AskUndone, false) => Self::Remove,
-            (Doing::Clean | Doing::Undo | Doing::AskUndone, true) => Self::PutBack,
+            (_, false) => Self::Remove,
+            (_, true) => Self::PutBack,
         }
     }
 
@@ -374,13 +387,13 @@ impl Step {
         let stage = match doing {
             Doing::Do => StepStage::Running,
             Doing::Undo => StepStage::Undoing,
-            Doing::Ask | Doing::Clean | Doing::AskUndone => run.stage,
+            _ => run.stage,
         };
         let since = match stage == run.stage {
             true => run.since.or(Some(now)),
             false => Some(now),
         };
-        let asked = run.asked + u32::from(!matches!(doing, Doing::Ask | Doing::AskUndone));
+        let asked = run.asked + u32::from(!doing.is_question());
         // Whoever asked before has not said what came of it.
         let doubtful = run.doubtful
             || (doing == Doing::Do && run.stage == StepStage::Running && run.asked > 0);
@@ -393,7 +406,7 @@ impl Step {
     pub fn after(&self, doing: Doing, outcome: Outcome, now: Timestamp, luck: f64) -> Self {
         let run = match doing {
             Doing::Do | Doing::Ask => self.after_doing(outcome, now, luck),
-            Doing::Clean => self.after_cleaning(&outcome, now, luck),
+            Doing::Clean | Doing::AskCleaned => self.after_cleaning(&outcome, now, luck),
             Doing::Undo | Doing::AskUndone => self.after_undoing(outcome, now, luck),
         };
         Self { plan: self.plan.clone(), run }
@@ -462,6 +475,7 @@ impl Step {
                 generation: run.generation + 1,
                 tries: run.tries + 1,
                 doubtful: false,
+                removing: false,
                 instance: None,
                 operation: None,
                 ask_at: None,
@@ -473,18 +487,28 @@ impl Step {
                 let generation = run.generation + 1;
                 StepRun { generation, doubtful: false, ..self.failed(why) }
             }
-            Outcome::Accepted { after, .. }
-            | Outcome::NotYet { after, .. }
+            Outcome::Accepted { operation, after, ask_at } => StepRun {
+                removing: true,
+                due_at: Some(now.plus(after.unwrap_or(ASK_AGAIN))),
+                operation: operation.clone(),
+                ask_at: ask_at.clone(),
+                ..run.clone()
+            },
+            // It goes on, until it has taken so long that it is asked for anew.
+            Outcome::NotYet { after, .. } if !self.is_late(now) => {
+                StepRun { due_at: Some(now.plus(after.unwrap_or(ASK_AGAIN))), ..run.clone() }
+            }
+            Outcome::NotYet { after, .. }
             | Outcome::Doubt { after, .. }
             | Outcome::Retry { after, .. } => {
                 // What may be there is never forgotten: it is removed until that is so.
                 let wait =
                     undo_wait(run.generation.min(6) + 1, luck).max(after.unwrap_or_default());
-                StepRun { due_at: Some(now.plus(wait)), ..run.clone() }
+                StepRun { removing: false, due_at: Some(now.plus(wait)), ..run.clone() }
             }
-            Outcome::Orphan { why, .. } => {
-                let due_at = Some(now.plus(UNDO_WAIT_MAX));
-                StepRun { due_at, detail: Some(why.clone()), ..run.clone() }
+            Outcome::Orphan { .. } => {
+                let due_at = Some(now.plus(undo_wait(run.generation.min(6) + 1, luck)));
+                StepRun { removing: false, due_at, ..run.clone() }
             }
             // Somebody has to look at it.
             Outcome::Refused(why) => self.over(StepStage::UndoFailed, why.clone()),
@@ -632,6 +656,9 @@ fn forward(steps: &[Step], now: Timestamp) -> Next {
             _ => Next::Step(number, Doing::Do, due),
         },
         StepStage::Waiting => Next::Step(number, Doing::Ask, due),
+        StepStage::Cleaning | StepStage::CleaningUp if step.run.removing => {
+            Next::Step(number, Doing::AskCleaned, due)
+        }
         StepStage::Cleaning | StepStage::CleaningUp => Next::Step(number, Doing::Clean, due),
         StepStage::Held => Next::Person(number, None),
         _ => Next::Failed(number),

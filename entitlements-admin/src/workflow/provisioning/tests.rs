@@ -51,11 +51,12 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
     ]
 }
 
-const DOINGS: [(StepStage, Doing); 7] = [
+const DOINGS: [(StepStage, Doing); 8] = [
     (StepStage::Running, Doing::Do),
     (StepStage::Waiting, Doing::Ask),
     (StepStage::Cleaning, Doing::Clean),
     (StepStage::CleaningUp, Doing::Clean),
+    (StepStage::CleaningUp, Doing::AskCleaned),
     (StepStage::Undoing, Doing::Undo),
     (StepStage::UndoWaiting, Doing::AskUndone),
     (StepStage::UndoWaiting, Doing::Undo),

@@ -216,21 +216,30 @@ impl Start<'_> {
     }
 
     fn stick(&self, why: &str) -> Result<Step, Refusal> {
-        self.in_stage(|stage| stage == Stage::Compensating)?;
+        // Where something is given back, undoing it is what it asks for.
+        self.in_stage(|stage| matches!(stage, Stage::Provisioning | Stage::Compensating))?;
         says("why", why)?;
         done(self.to(Stage::CompensationFailed), Event::Stuck)
     }
 
     fn retry_undo(&self) -> Result<Step, Refusal> {
         self.in_stage(|stage| stage == Stage::CompensationFailed)?;
-        done(self.to(Stage::Compensating), Event::RetriedUndo)
+        let stage = match self.request.ends_as {
+            Some(_) => Stage::Compensating,
+            None => Stage::Provisioning,
+        };
+        done(self.to(stage), Event::RetriedUndo)
     }
 
     fn resolve(&self, comment: &str) -> Result<Step, Refusal> {
         self.in_stage(|stage| stage == Stage::CompensationFailed)?;
         self.person()?;
         says("comment", comment)?;
-        self.end()
+        match self.request.ends_as {
+            Some(_) => self.end(),
+            // What was to be given back is gone.
+            None => done(self.to(Stage::Fulfilled), Event::Fulfilled),
+        }
     }
 }
 

@@ -29,16 +29,16 @@ const BETWEEN: usize = 3;
 const TRIES_MAX: usize = 2_000;
 
 /// The program, started on a folder.
-struct Program {
-    child: Arc<Mutex<Child>>,
-    addr: String,
-    token: Option<String>,
+pub(crate) struct Program {
+    pub(crate) child: Arc<Mutex<Child>>,
+    pub(crate) addr: String,
+    pub(crate) token: Option<String>,
     /// What else it prints, which must have somewhere to go.
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Program {
-    fn start(folder: &Path, first: bool) -> Self {
+    pub(crate) fn start(folder: &Path, first: bool) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_entitlements-admin"))
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "error"])
             .args(["--allow-network", "127.0.0.0/8", "--data"])
@@ -57,13 +57,19 @@ impl Program {
     }
 }
 
-fn kill(child: &Mutex<Child>) {
+pub(crate) fn kill(child: &Mutex<Child>) {
     let mut child = child.lock().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-fn ask(addr: &str, token: &str, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+pub(crate) fn ask(
+    addr: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(addr).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).ok()?;
     let kind = if body.starts_with('{') { "application/json" } else { "application/toml" };

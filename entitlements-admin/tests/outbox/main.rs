@@ -22,14 +22,21 @@ mod jira_fake;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod kill_steps;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod mail;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod pagerduty;
 #[cfg(test)]
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[cfg(test)]
+#[path = "../crash/random.rs"]
+mod random;
 #[cfg(test)]
 #[path = "../support/receiver.rs"]
 mod receiver;

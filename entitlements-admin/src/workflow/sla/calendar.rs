@@ -322,12 +322,13 @@ impl WorkTime {
         Some(if begins > at { begins } else { ends })
     }
 
-    /// When the date of an instant is over, by the clock that counts then.
+    /// When the date of an instant is over, by the clock that counts then, or those hours count no more.
     #[must_use]
     pub fn next_date(&self, at: Timestamp) -> Option<Timestamp> {
-        let zone = &self.week_at(at)?.zone;
-        let tomorrow = civil::date_at(at, zone)?.tomorrow().ok()?;
-        civil::instant(tomorrow, Time::midnight(), zone).filter(|next| *next > at)
+        let (end, week) = self.weeks.iter().find(|(end, _)| at < *end)?;
+        let tomorrow = civil::date_at(at, &week.zone)?.tomorrow().ok()?;
+        let next = civil::instant(tomorrow, Time::midnight(), &week.zone)?.min(*end);
+        (next > at).then_some(next)
     }
 
     fn week_at(&self, at: Timestamp) -> Option<&Week> {

@@ -78,6 +78,16 @@ impl<'s> Answer<'s> {
         Self { verdict, reason: Word::Stale, source: None, valid_until: None, ..self }
     }
 
+    /// Whether something that is on offer might give another answer: the tenant and the feature are
+    /// known, and it is a no.
+    pub(crate) fn may_be_lifted(&self) -> bool {
+        matches!(self.verdict, Verdict::Denied)
+            && !matches!(
+                self.reason,
+                Word::Stale | Word::Known(Reason::UnknownTenant | Reason::UnknownFeature)
+            )
+    }
+
     /// Writes the members of the JSON object that core's `DecisionText` describes, without its
     /// braces, from `allowed` on.
     pub(crate) fn write_members(&self, json: &mut Json, with_revision: bool) {

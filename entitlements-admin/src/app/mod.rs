@@ -52,7 +52,7 @@ pub use self::{
     preview::{Laid, Preview, PreviewInstant},
     provider::Away,
     requests::{
-        CalendarEffect, Effect, FeatureEffect, InForce, KeptPromise, KeptRequest, NewRequest,
+        CalendarEffect, Effect, FeatureEffect, InForce, KeptPromise, KeptRequest, Lift, NewRequest,
         StepAnswer, StepHeard, StepTold, TenantShop,
     },
     routing::{Previewed, Routing},

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{Answer, Report, answer, basic, escaped, secret_header, step::Errand, step::state_of};
 use crate::workflow::{
     connector::{Broker, Credentials},
-    provisioning::{Action, Doing, Outcome, StepKind},
+    provisioning::{AT_IT, Action, Doing, Outcome, StepKind},
 };
 
 /// The version that we speak.
@@ -237,7 +237,7 @@ fn polled(answer: &Answer, action: Action, after: Option<Duration>) -> Outcome {
             }
             (Some(Outcome::Orphan { why, .. }), Action::Change) => Outcome::Refused(why),
             (Some(outcome), _) => outcome,
-            (None, _) => Outcome::NotYet { why: "it is at it".into(), after },
+            (None, _) => Outcome::NotYet { why: AT_IT.into(), after },
         },
         _ => Outcome::NotYet { why: answer.told(), after },
     }

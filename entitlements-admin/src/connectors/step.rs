@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Answer, Clients, answer, broker, redacted, secret_header};
 use crate::workflow::{
     connector::{Connector, ConnectorKind, Credentials, Webhook},
-    provisioning::{Action, Doing, Outcome, StepKind, StepRun},
+    provisioning::{AT_IT, Action, Doing, Outcome, StepKind, StepRun},
 };
 
 /// How long one question may take. It is less than a claim holds.
@@ -251,7 +251,7 @@ pub(crate) fn state_of(state: &str, description: &str) -> Option<Outcome> {
 }
 
 fn words(description: &str) -> String {
-    if description.is_empty() { "it is at it".into() } else { description.into() }
+    if description.is_empty() { AT_IT.into() } else { description.into() }
 }
 
 /// An address beside another one, where it is on the same host.

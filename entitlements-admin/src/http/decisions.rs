@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
 };
 use entitlements_core::{
-    Direction, Explanation, Revision, Tenant, Timestamp, document::DecisionText,
+    Decision, Direction, Explanation, Reason, Revision, Tenant, Timestamp, document::DecisionText,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,33 @@ use super::{
 };
 use crate::app::{App, WhatIf};
 
+/// An answer.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Checked {
+    #[serde(flatten)]
+    answer: DecisionText,
+    /// Where it stands what the tenant may ask for that would make it another answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offers: Option<String>,
+}
+
+/// An explanation.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Explained {
+    #[serde(flatten)]
+    explanation: Explanation,
+    /// Where it stands what the tenant may ask for that would make it another answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offers: Option<String>,
+}
+
+/// Where it stands what would lift a denial. Nothing else asks for more by itself.
+fn offers_of(decision: &Decision<'_>, tenant: &str, feature: &str) -> Option<String> {
+    let is_known = !matches!(decision.reason(), Reason::UnknownTenant | Reason::UnknownFeature);
+    (is_known && !decision.is_allowed())
+        .then(|| format!("/v1/tenants/{tenant}/features/{feature}/offers"))
+}
+
 /// May this tenant use this feature, how much of it, and why?
 pub(super) async fn check(
     State(app): State<App>,
@@ -27,8 +54,9 @@ pub(super) async fn check(
     let at = instant.or_now(&app)?;
     let world = app.world(&tenant, instant.as_of()?).await?;
     let decision = world.check(tenant.as_str(), feature.as_str(), at);
-    let text = DecisionText::from((tenant.as_str(), feature.as_str(), &decision));
-    reply::json(StatusCode::OK, world.revision(), &text)
+    let offers = offers_of(&decision, &tenant, &feature);
+    let answer = DecisionText::from((tenant.as_str(), feature.as_str(), &decision));
+    reply::json(StatusCode::OK, world.revision(), &Checked { answer, offers })
 }
 
 /// The same with everything that was weighed.
@@ -39,7 +67,9 @@ pub(super) async fn explain(
 ) -> Reply {
     let at = instant.or_now(&app)?;
     let world = app.world(&tenant, instant.as_of()?).await?;
-    reply::json(StatusCode::OK, world.revision(), &world.explain(&tenant, &feature, at))
+    let offers = offers_of(&world.check(tenant.as_str(), feature.as_str(), at), &tenant, &feature);
+    let explanation = world.explain(&tenant, &feature, at);
+    reply::json(StatusCode::OK, world.revision(), &Explained { explanation, offers })
 }
 
 /// Every answer for a tenant.

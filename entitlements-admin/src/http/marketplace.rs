@@ -196,6 +196,49 @@ pub(super) async fn put_delegations(
     reply::committed(&outcome, true)
 }
 
+/// Something that would give a tenant more of a feature.
+#[derive(Serialize, JsonSchema)]
+struct LiftShown {
+    /// The key of the listing.
+    listing: String,
+    title: String,
+    /// What the feature would be.
+    after: String,
+    /// Whether it may be asked for now.
+    may_ask: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+/// What would give a tenant more of a feature.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Lifts {
+    tenant: String,
+    feature: String,
+    /// What the feature is now.
+    now: String,
+    offers: Vec<LiftShown>,
+}
+
+/// What a tenant may ask for that would give it a feature, or more of it.
+pub(super) async fn lifts(
+    State(app): State<App>,
+    Extension(call): Extension<Call>,
+    Segments((tenant, feature)): Segments<(String, String)>,
+) -> Reply {
+    let (now, lifts) = app.lifts(&call, &tenant, &feature).await?;
+    let offers = lifts.into_iter().map(|lift| LiftShown {
+        listing: lift.listing,
+        title: lift.title,
+        after: lift.after,
+        may_ask: lift.why.is_none(),
+        why: lift.why,
+    });
+    let offers = offers.collect();
+    reply::json(StatusCode::OK, app.revision(), &Lifts { tenant, feature, now, offers })
+}
+
 /// Something on offer, as a tenant sees it.
 #[derive(Serialize, JsonSchema)]
 struct OfferShown {

@@ -9,8 +9,8 @@ use axum::{
     middleware::from_fn_with_state,
 };
 use entitlements_core::{
-    Draft, Explanation, Tenant,
-    document::{DecisionText, StatusReply, StatusReport},
+    Draft, Tenant,
+    document::{StatusReply, StatusReport},
 };
 use serde_json::Value;
 
@@ -301,7 +301,7 @@ fn tenant_routes() -> Vec<Endpoint> {
             decisions::check,
         )
         .query::<Instant>()
-        .answers::<DecisionText>(),
+        .answers::<decisions::Checked>(),
         endpoint(
             Get,
             "/v1/tenants/{key}/features/{feature}/explain",
@@ -310,7 +310,7 @@ fn tenant_routes() -> Vec<Endpoint> {
             decisions::explain,
         )
         .query::<Instant>()
-        .answers::<Explanation>(),
+        .answers::<decisions::Explained>(),
         endpoint(
             Post,
             "/v1/tenants/{key}/what-if",
@@ -671,6 +671,14 @@ fn marketplace_routes() -> Vec<Endpoint> {
         endpoint(Get, sla, read, "What is promised", routing::sla).answers::<Sla>().versioned(),
         written(endpoint(Put, sla, set, "Promise something", m::put_sla).body::<Sla>()),
         written(endpoint(Delete, sla, set, "Promise it no more", m::delete_sla)),
+        endpoint(
+            Get,
+            "/v1/tenants/{key}/features/{feature}/offers",
+            read,
+            "What a tenant may ask for that would give it a feature, or more of it",
+            m::lifts,
+        )
+        .answers::<m::Lifts>(),
         endpoint(
             Get,
             "/v1/tenants/{key}/marketplace",

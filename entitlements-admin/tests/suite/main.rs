@@ -10,7 +10,15 @@ mod catalog;
 #[path = "../support/client.rs"]
 mod client;
 #[cfg(test)]
+#[path = "../support/clients.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod clients;
+#[cfg(test)]
 mod code;
+#[cfg(test)]
+#[path = "../support/jira.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod jira_fake;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
@@ -29,8 +37,17 @@ mod promises;
 #[cfg(test)]
 mod provider;
 #[cfg(test)]
+#[path = "../support/receiver.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod receiver;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod sync;
+
+#[cfg(test)]
+use postgres::skip;

@@ -99,6 +99,8 @@ pub(crate) async fn verify(
 fn place(language: Language, name: &str) -> Option<(PathBuf, PathBuf)> {
     let (folder, is_fetched) = match language {
         Language::Node => ("connectors", "node_modules"),
+        // The SDK of `OpenFeature` has packages of its own.
+        Language::Python if name == "ofrep" => ("python", "env/bin/python"),
         Language::Python => ("connectors-python", "env/bin/python"),
     };
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients").join(folder);

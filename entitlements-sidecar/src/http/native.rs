@@ -49,6 +49,7 @@ pub(super) fn check(asking: &Asking<'_>, body: &[u8]) -> Reply {
         let answer = view.counted(asking.serving, about, view.at(question));
         let mut json = Json::with_capacity(384);
         write_answer(&mut json, question, &answer);
+        write_offers(&mut json, question, &answer);
         write_age(json.raw(","), view);
         json.raw("}");
         json
@@ -90,6 +91,7 @@ pub(super) fn explain(asking: &Asking<'_>, body: &[u8]) -> Reply {
             answer.write_members(&mut json, false);
             json.raw("}");
         }
+        write_offers(&mut json, question, &answer);
         write_age(json.raw(","), view);
         json.raw("}");
         json
@@ -162,6 +164,15 @@ fn write_answer(json: &mut Json, question: &Question<'_>, answer: &Answer<'_>) {
     json.raw("{\"tenant\":").string(&question.tenant.0);
     json.raw(",\"feature\":").string(&question.feature.0).raw(",");
     answer.write_members(json, true);
+}
+
+/// Where it stands, at the control plane, what the tenant may ask for that would give another answer.
+/// Keys of tenants and features that are known need no escapes.
+fn write_offers(json: &mut Json, question: &Question<'_>, answer: &Answer<'_>) {
+    if answer.may_be_lifted() {
+        json.raw(",\"offers\":\"/v1/tenants/").raw(&question.tenant.0);
+        json.raw("/features/").raw(&question.feature.0).raw("/offers\"");
+    }
 }
 
 fn write_head(json: &mut Json, view: &View) {

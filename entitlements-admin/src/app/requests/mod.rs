@@ -7,6 +7,7 @@ mod course;
 mod effect;
 mod errand;
 mod force;
+mod lifts;
 mod promise;
 mod work;
 
@@ -20,6 +21,7 @@ pub use self::{
     effect::{Effect, FeatureEffect},
     errand::{StepAnswer, StepHeard},
     force::InForce,
+    lifts::Lift,
     promise::{CalendarEffect, KeptPromise},
 };
 use super::{App, Call, Error, Expected, KeptListing, drafts::principal, execute::Decided, parsed};

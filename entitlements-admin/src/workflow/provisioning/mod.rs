@@ -10,5 +10,5 @@ mod tests;
 
 pub use self::{
     plan::{CleanUp, StepKind, StepPlan},
-    run::{Action, Course, Doing, Next, Outcome, Step, StepRun, StepStage},
+    run::{AT_IT, Action, Course, Doing, Next, Outcome, Step, StepRun, StepStage},
 };

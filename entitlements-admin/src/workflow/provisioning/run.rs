@@ -339,6 +339,8 @@ impl Outcome {
     }
 }
 
+/// What there is to say of others who are doing what they were asked.
+pub const AT_IT: &str = "they are at it";
 /// How long to wait before asking again where nobody says.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How often to try to undo or to remove something before somebody has to look at it.
@@ -422,7 +424,7 @@ impl Step {
                 due_at: Some(now.plus(after.unwrap_or(ASK_AGAIN))),
                 operation: operation.or_else(|| run.operation.clone()),
                 ask_at: ask_at.or_else(|| run.ask_at.clone()),
-                detail: Some("they are at it".into()),
+                detail: Some(AT_IT.into()),
                 ..run.clone()
             },
             Outcome::NotYet { why, after } if !self.is_late(now) => StepRun {

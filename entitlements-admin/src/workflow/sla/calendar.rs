@@ -179,7 +179,7 @@ impl Week {
             return Vec::new();
         }
         let midnight = || civil::instant(day.tomorrow().ok()?, Time::midnight(), &self.zone);
-        stretches
+        let mut all: Vec<_> = stretches
             .iter()
             .filter_map(|stretch| {
                 let from = civil::instant(day, stretch.from, &self.zone)?;
@@ -189,7 +189,10 @@ impl Week {
                 };
                 (from < until).then_some((from, until))
             })
-            .collect()
+            .collect();
+        // What a clock skips is later than it says, and may come after what it says later.
+        all.sort_unstable();
+        all
     }
 
     /// The stretches from an instant on and before another, by date.

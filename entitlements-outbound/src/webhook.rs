@@ -174,6 +174,23 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_signed_whole_is_verified() {
+        let secret = Secret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
+        let good = secret.sign("msg_1", 12, b"{}");
+        let verifies = |signatures: &str| secret.verifies(signatures, "msg_1", 12, b"{}");
+        assert!(verifies(&good) && verifies(&format!("v1a,aHVzaA== v2,x {good}")));
+        for wrong in ["", "v1,", "v1,AAAA", &good[..good.len() - 4], &good[3..], "v1a,x", "v1"] {
+            assert!(!verifies(wrong), "{wrong}");
+        }
+        assert!(!secret.verifies(&good, "msg_2", 12, b"{}"));
+        assert!(!secret.verifies(&good, "msg_1", 13, b"{}"));
+        assert!(!secret.verifies(&good, "msg_1", 12, b"{} "));
+        let pair = Secret::parse(&Secret::asymmetric_text(&[7; 32])).unwrap();
+        let own = pair.sign("msg_1", 12, b"{}");
+        assert!(!pair.verifies(&own, "msg_1", 12, b"{}"), "whoever verifies it cannot sign");
+    }
+
+    #[test]
     fn what_is_no_secret_is_refused_and_not_repeated() {
         for text in ["hush hush", "whsec_aHVzaA==", "whsk_aHVzaA==", "", "whsec_", "whsk_hush"] {
             let error = Secret::parse(text).unwrap_err();

@@ -278,6 +278,7 @@ impl App {
         let present = self.present(ObjectId::tenant(key.as_str()), expected).await?;
         let present =
             present.ok_or_else(|| Error::NotFound(format!("there is no tenant `{key}`")))?;
+        self.may_be_removed(key.as_str()).await?;
         Ok(workflow::tenants::delete(origin, present.revision, key).into())
     }
 

@@ -161,6 +161,12 @@ impl Endpoint {
         self
     }
 
+    /// It takes something else than JSON.
+    pub(super) fn takes(mut self, media_types: &'static [&'static str]) -> Self {
+        self.doc.body = Content::Other(media_types);
+        self
+    }
+
     pub(super) fn answers<T: JsonSchema>(mut self) -> Self {
         self.doc.answer = Content::Json(SchemaGenerator::subschema_for::<T>);
         self

@@ -23,6 +23,7 @@ mod problem;
 mod promises;
 mod reply;
 mod requests;
+mod requests_csv;
 mod routes;
 mod routing;
 mod schema;

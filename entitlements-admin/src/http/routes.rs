@@ -22,7 +22,7 @@ use super::{
     problem::{Code, Problem},
     promises,
     reply::Committed,
-    requests, routing, schema, session, settings, sync, tenants, usage, users,
+    requests, requests_csv, routing, schema, session, settings, sync, tenants, usage, users,
 };
 use crate::{
     app::{Access, App, Effect, InForce, Previewed, StepHeard},
@@ -705,6 +705,16 @@ fn request_routes() -> Vec<Endpoint> {
         endpoint(Post, "/v1/requests", make, "Ask for something, for a tenant", m::create_request)
             .body::<m::RequestWanted>()
             .makes::<m::Made>(),
+        endpoint(
+            Post,
+            "/v1/requests/import",
+            make,
+            "Ask for something for each row of a table: `tenant`, `listing`, and as one likes `quantity`, `parameters`, `start_at`, `until`, `priority`, `beneficiary`, `note`",
+            requests_csv::import,
+        )
+        .takes(&["text/csv"])
+        .answers::<requests_csv::Imported>()
+        .large(),
         endpoint(Get, "/v1/requests/counts", read, "How many go on, by stage", m::counts)
             .answers::<m::Counts>(),
         endpoint(

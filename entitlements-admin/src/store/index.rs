@@ -223,7 +223,8 @@ impl Reading<'_> {
             .into_iter()
             .find(|(asked, _)| !asked.is_empty())
             .unwrap_or(("", if search.open { sql::REQUEST_LIST_OPEN } else { sql::REQUEST_LIST }));
-        let values = values![first, at, id, tenant, listing, stage, partner, team, search.limit];
+        let (open, limit) = (i64::from(search.open), search.limit);
+        let values = values![first, at, id, tenant, listing, stage, partner, team, open, limit];
         let rows = self.all(text, values, read::listed)?;
         rows.into_iter().collect()
     }

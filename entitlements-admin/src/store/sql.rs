@@ -104,48 +104,48 @@ statements! {
                  AND (request.created_at, request.id) < ($2, $3)
                  AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
                  AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
     REQUEST_LIST_OPEN = "SELECT request.id, object.json, object.revision FROM request
                JOIN object ON object.kind = 'request' AND object.key = request.id
                WHERE ($1 = '' OR request.is_open >= 0) AND request.is_open = 1
                  AND (request.created_at, request.id) < ($2, $3)
                  AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
                  AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
     REQUEST_LIST_TENANT = "SELECT request.id, object.json, object.revision FROM request
                JOIN object ON object.kind = 'request' AND object.key = request.id
                WHERE request.tenant = $1
                  AND (request.created_at, request.id) < ($2, $3)
                  AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
                  AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
     REQUEST_LIST_STAGE = "SELECT request.id, object.json, object.revision FROM request
                JOIN object ON object.kind = 'request' AND object.key = request.id
                WHERE request.stage = $1
                  AND (request.created_at, request.id) < ($2, $3)
                  AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
                  AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
     REQUEST_LIST_LISTING = "SELECT request.id, object.json, object.revision FROM request
                JOIN object ON object.kind = 'request' AND object.key = request.id
                WHERE request.listing = $1
                  AND (request.created_at, request.id) < ($2, $3)
                  AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
                  AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
     REQUEST_LIST_PARTNER = "SELECT request.id, object.json, object.revision FROM request
                JOIN object ON object.kind = 'request' AND object.key = request.id
                WHERE request.partner <> '' AND request.partner = $1
                  AND (request.created_at, request.id) < ($2, $3)
                  AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
                  AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $9";
+                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
+               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
     REQUEST_DUE = "SELECT request.id, object.json, object.revision FROM promise
                    JOIN request ON request.id = promise.request
                    JOIN object ON object.kind = 'request' AND object.key = request.id

@@ -65,12 +65,13 @@ impl Market {
     }
 
     /// Time goes by, and what is due is done: longer than a lease holds, so that it is we who do it.
-    pub(crate) async fn pass(&self, seconds: u64) {
+    /// Says how many requests were looked at.
+    pub(crate) async fn pass(&self, seconds: u64) -> usize {
         assert!(seconds > 90, "the lease of the control plane itself is not over");
         self.clock.advance(self.clock.now().plus(Duration::from_secs(seconds)));
         let app = self.world.running.app();
         jobs::run(app, "test").await.unwrap();
-        jobs::advance(app).await.unwrap();
+        jobs::advance(app).await.unwrap()
     }
 
     pub(crate) async fn put(&self, path: &str, body: &Value) {
@@ -324,7 +325,101 @@ async fn nobody_agrees_to_their_own_request_whatever_they_try() {
     let path = format!("/v1/requests/{both}/break-glass");
     let key = market.world.admin.post(&path, r#"{"text":"the clinic opens at eight"}"#);
     refused(key.await, "only people approve");
+    more_ways(&market).await;
     assert_eq!(market.seats().await, 20, "nothing of all that is in force");
+}
+
+/// The same by other doors: in bulk, too late, by hand, by a step, by a browser of somebody else.
+async fn more_ways(market: &Market) {
+    let refused = |answer: Answer, said: &str| {
+        let status = answer.status;
+        assert!(matches!(status, 400 | 401 | 403 | 404 | 409), "{status} {}", answer.text());
+        assert!(answer.text().contains(said), "{said}: {}", answer.text());
+    };
+    // In bulk: what a table asks for is agreed to by others all the same.
+    let csv = [("content-type", "text/csv")];
+    let table = "tenant,listing,quantity,note\nacme,seats,1,by a table\nacme,seats,0,\n";
+    let rows = market.product.send("POST", "/v1/requests/import", &csv, table).await;
+    assert_eq!(rows.status, 200, "{}", rows.text());
+    let rows = rows.json();
+    assert_eq!(
+        (&rows["refused"][0]["line"], rows["made"][0]["line"].clone()),
+        (&json!(3), json!(2))
+    );
+    let bulk = rows["made"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(market.stage(&bulk).await, "pending_approval");
+    // A table that says itself that it is approved, or who asked.
+    for column in ["stage", "requester", "votes", "approved"] {
+        let table = format!("tenant,listing,{column}\nacme,seats,approved\n");
+        let rows = market.product.send("POST", "/v1/requests/import", &csv, &table).await.json();
+        assert!(rows["made"].as_array().unwrap().is_empty(), "{column}: {rows}");
+    }
+    // A request that says it of itself.
+    for (name, value) in [
+        ("stage", json!("approved")),
+        ("requester", json!({ "user": "somebody" })),
+        ("votes", json!([])),
+        ("approval", json!({ "automatic": {} })),
+    ] {
+        let mut body = order();
+        body[name] = value;
+        let answer = market.product.post("/v1/requests", &body.to_string()).await;
+        refused(answer, name);
+    }
+    // Without a digest, or with one that is none.
+    let path = format!("/v1/requests/{bulk}/approve");
+    refused(market.bea.post(&path, "{}").await, "digest");
+    refused(market.bea.post(&path, r#"{"digest":"abc"}"#).await, "`digest` is none");
+    // Without the browser's token.
+    let digest = json!({ "digest": market.digest(&bulk).await }).to_string();
+    let nobody = Client::new(market.world.running.addr(), None);
+    refused(nobody.post(&path, &digest).await, "");
+    // A step of something that nobody has agreed to.
+    let step = format!("/v1/requests/{bulk}/steps/desks");
+    refused(market.olaf.post(&step, r#"{"done":true}"#).await, "");
+    // A review of what nobody broke, a cancellation of what nobody has.
+    refused(market.act(&market.bea, &bulk, "review", "fine").await, "");
+    let cancel = json!({ "tenant": "acme", "asks": { "cancel": { "holding": bulk } } });
+    refused(market.product.post("/v1/requests", &cancel.to_string()).await, "there is no holding");
+    // A deputy whose time is over.
+    let window = json!({ "until": "2026-01-01T00:00:00Z" });
+    let old = json!({ "delegations": [{ "from": "bea@example.com", "to": "olaf@example.com",
+        "window": window }] });
+    market.put("/v1/settings/delegations", &old).await;
+    refused(market.approve(&market.olaf, &bulk).await, "asks for somebody");
+    // Once it is withdrawn.
+    let withdrawn = market.product.post(&format!("/v1/requests/{bulk}/withdraw"), "").await;
+    assert_eq!(withdrawn.status, 200, "{}", withdrawn.text());
+    refused(market.bea.post(&path, &digest).await, "");
+    // The vote of then, for the same asked for again.
+    let again = market.ask(&order()).await;
+    assert_eq!(market.stage(&again).await, "pending_approval");
+}
+
+/// What others have for a tenant is not left behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_with_open_requests_or_things_elsewhere_stays() {
+    let market = Market::new().await;
+    let mut stepped = listing();
+    stepped["approval"] = json!({ "automatic": {} });
+    stepped["provisioning"] = json!([{ "key": "one", "name": "One", "kind": { "manual": {
+        "instructions": "do it", "undo_instructions": "undo it" } } }]);
+    market.offer("seats", &stepped).await;
+    let gone = async || market.world.admin.send("DELETE", "/v1/tenants/acme", &[], "").await;
+    let told = async |id: &str| {
+        let path = format!("/v1/requests/{id}/steps/one");
+        assert_eq!(market.olaf.post(&path, r#"{"done":true}"#).await.status, 200);
+    };
+    let id = market.ask(&order()).await;
+    assert!(gone().await.is_problem(409, "refused")["detail"].to_string().contains("still open"));
+    told(&id).await;
+    assert!(gone().await.is_problem(409, "refused")["detail"].to_string().contains("set up"));
+    let holding = market.request(&id).await["holding"].clone();
+    let back = json!({ "tenant": "acme", "asks": { "cancel": { "holding": holding } } });
+    let cancel = market.ask(&back).await;
+    told(&cancel).await;
+    assert_eq!(market.stage(&cancel).await, "fulfilled");
+    assert_eq!(gone().await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

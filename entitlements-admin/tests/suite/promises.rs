@@ -238,3 +238,24 @@ async fn another_calendar_is_tried_out_first_and_moves_what_is_left() {
         .await
         .is_problem(404, "not_found");
 }
+
+/// What the clock looks at is what is due, however many others wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_due_is_looked_at() {
+    let market = Market::with_promises().await;
+    for _ in 0..40 {
+        market.ask(&order()).await;
+    }
+    let mut urgent = order();
+    urgent["priority"] = json!("urgent");
+    for _ in 0..2 {
+        market.ask(&urgent).await;
+    }
+    let counts = market.world.admin.get("/v1/requests/counts").await.json();
+    assert_eq!(counts["stages"], json!({ "pending_approval": 42 }));
+    // Half of the half hour of the urgent ones.
+    assert_eq!(market.pass(16 * 60).await, 2);
+    assert_eq!(market.pass(100).await, 0, "nothing is due");
+    // Three quarters of theirs, and half of the first response of all others.
+    assert_eq!(market.pass(14 * 60).await, 42);
+}

@@ -31,7 +31,7 @@ use crate::{
     workflow::{
         Kind, ObjectId, Origin,
         approval::{DelegationSetting, Electorate},
-        holding::Holding,
+        holding::{Holding, HoldingStage},
         provisioning::{Next, StepStage},
         request::{Act, Asks, ENTRIES_MAX, Entry, Link, RequestRecord, Stage, Wants},
     },
@@ -91,7 +91,7 @@ pub struct TenantShop {
     pub requests: Vec<KeptRequest>,
 }
 
-/// How many of a tenant's last requests are looked at for those that go on.
+/// How many of a tenant's requests that go on are shown beside what is on offer.
 const SHOWN_MAX: u32 = 200;
 /// The longest text that somebody says.
 const TEXT_BYTES_MAX: usize = 10_000;
@@ -383,6 +383,38 @@ impl App {
         }
     }
 
+    /// Goes on where a tenant can be removed: nothing is being done for it, and nothing was made for it
+    /// elsewhere that would be left behind.
+    ///
+    /// # Errors
+    /// Where there is such a thing.
+    pub(super) async fn may_be_removed(&self, tenant: &str) -> Result<(), Error> {
+        let wanted = tenant.to_owned();
+        let read = move |store: &crate::store::Reading<'_>| {
+            let all = RequestSearch::of_all(1);
+            let search = RequestSearch { tenant: wanted.clone(), open: true, ..all };
+            Ok((store.requests(&search)?, store.holdings_of(&wanted)?))
+        };
+        let (open, held) = self.store().read(read).await?;
+        if let Some(request) = open.first() {
+            return Err(Error::Refused(format!(
+                "request `{}` of tenant `{tenant}` is still open: withdraw or cancel it first",
+                request.key
+            )));
+        }
+        for row in held {
+            let holding: Holding = parsed("holding", &row.key, &row.stored.json)?;
+            if holding.stage == HoldingStage::Active && !holding.steps.is_empty() {
+                return Err(Error::Refused(format!(
+                    "tenant `{tenant}` has `{}` by holding `{}`, for which something was set up: ask \
+                     for its cancellation first",
+                    holding.listing, row.key
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// How many requests are in each stage that goes on.
     ///
     /// # Errors
@@ -416,9 +448,9 @@ impl App {
                 holdings.push((row.key, holding));
             }
         }
-        let search = RequestSearch { tenant: key.into(), ..RequestSearch::of_all(SHOWN_MAX) };
-        let mut requests = self.requests(call, search).await?;
-        requests.retain(|kept| !kept.record.stage().is_over());
+        let all = RequestSearch::of_all(SHOWN_MAX);
+        let search = RequestSearch { tenant: key.into(), open: true, ..all };
+        let requests = self.requests(call, search).await?;
         Ok(TenantShop { offers, holdings, requests })
     }
 }

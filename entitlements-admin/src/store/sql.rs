@@ -97,63 +97,79 @@ statements! {
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                    ON CONFLICT (id) DO UPDATE
                    SET stage = excluded.stage, is_open = excluded.is_open";
-    // Each begins with what tells most, so that it is found by that.
-    REQUEST_LIST = "SELECT request.id, object.json, object.revision FROM request
-               JOIN object ON object.kind = 'request' AND object.key = request.id
-               WHERE ($1 = '' OR request.is_open >= 0)
-                 AND (request.created_at, request.id) < ($2, $3)
-                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
-                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
-    REQUEST_LIST_OPEN = "SELECT request.id, object.json, object.revision FROM request
-               JOIN object ON object.kind = 'request' AND object.key = request.id
-               WHERE ($1 = '' OR request.is_open >= 0) AND request.is_open = 1
-                 AND (request.created_at, request.id) < ($2, $3)
-                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
-                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
-    REQUEST_LIST_TENANT = "SELECT request.id, object.json, object.revision FROM request
-               JOIN object ON object.kind = 'request' AND object.key = request.id
-               WHERE request.tenant = $1
-                 AND (request.created_at, request.id) < ($2, $3)
-                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
-                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
-    REQUEST_LIST_STAGE = "SELECT request.id, object.json, object.revision FROM request
-               JOIN object ON object.kind = 'request' AND object.key = request.id
-               WHERE request.stage = $1
-                 AND (request.created_at, request.id) < ($2, $3)
-                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
-                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
-    REQUEST_LIST_LISTING = "SELECT request.id, object.json, object.revision FROM request
-               JOIN object ON object.kind = 'request' AND object.key = request.id
-               WHERE request.listing = $1
-                 AND (request.created_at, request.id) < ($2, $3)
-                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
-                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
-    REQUEST_LIST_PARTNER = "SELECT request.id, object.json, object.revision FROM request
-               JOIN object ON object.kind = 'request' AND object.key = request.id
-               WHERE request.partner <> '' AND request.partner = $1
-                 AND (request.created_at, request.id) < ($2, $3)
-                 AND ($4 = '' OR request.tenant = $4) AND ($5 = '' OR request.listing = $5)
-                 AND ($6 = '' OR request.stage = $6) AND ($7 = '' OR request.partner = $7)
-                 AND ($8 = '' OR request.team = $8) AND ($9 = 0 OR request.is_open = 1)
-               ORDER BY request.created_at DESC, request.id DESC LIMIT $10";
-    REQUEST_DUE = "SELECT request.id, object.json, object.revision FROM promise
-                   JOIN request ON request.id = promise.request
-                   JOIN object ON object.kind = 'request' AND object.key = request.id
-                   WHERE promise.state = 'running' AND promise.due_at < $1
-                     AND ($2 = '' OR request.tenant = $2) AND ($3 = '' OR request.listing = $3)
-                     AND ($4 = '' OR request.stage = $4) AND ($5 = '' OR request.partner = $5)
-                     AND ($6 = '' OR request.team = $6)
-                   ORDER BY promise.due_at, request.id LIMIT $7";
+    // Each begins with what tells most, and takes the page before any document.
+    REQUEST_LIST = "SELECT page.id, object.json, object.revision
+               FROM (SELECT id, created_at FROM request
+                     WHERE ($1 = '' OR is_open >= 0)
+                       AND (created_at, id) < ($2, $3)
+                       AND ($4 = '' OR tenant = $4) AND ($5 = '' OR listing = $5)
+                       AND ($6 = '' OR stage = $6) AND ($7 = '' OR partner = $7)
+                       AND ($8 = '' OR team = $8) AND ($9 = 0 OR is_open = 1)
+                     ORDER BY created_at DESC, id DESC LIMIT $10) AS page
+               JOIN object ON object.kind = 'request' AND object.key = page.id
+               ORDER BY page.created_at DESC, page.id DESC";
+    REQUEST_LIST_OPEN = "SELECT page.id, object.json, object.revision
+               FROM (SELECT id, created_at FROM request
+                     WHERE ($1 = '' OR is_open >= 0) AND is_open = 1
+                       AND (created_at, id) < ($2, $3)
+                       AND ($4 = '' OR tenant = $4) AND ($5 = '' OR listing = $5)
+                       AND ($6 = '' OR stage = $6) AND ($7 = '' OR partner = $7)
+                       AND ($8 = '' OR team = $8) AND ($9 = 0 OR is_open = 1)
+                     ORDER BY created_at DESC, id DESC LIMIT $10) AS page
+               JOIN object ON object.kind = 'request' AND object.key = page.id
+               ORDER BY page.created_at DESC, page.id DESC";
+    REQUEST_LIST_TENANT = "SELECT page.id, object.json, object.revision
+               FROM (SELECT id, created_at FROM request
+                     WHERE tenant = $1
+                       AND (created_at, id) < ($2, $3)
+                       AND ($4 = '' OR tenant = $4) AND ($5 = '' OR listing = $5)
+                       AND ($6 = '' OR stage = $6) AND ($7 = '' OR partner = $7)
+                       AND ($8 = '' OR team = $8) AND ($9 = 0 OR is_open = 1)
+                     ORDER BY created_at DESC, id DESC LIMIT $10) AS page
+               JOIN object ON object.kind = 'request' AND object.key = page.id
+               ORDER BY page.created_at DESC, page.id DESC";
+    REQUEST_LIST_STAGE = "SELECT page.id, object.json, object.revision
+               FROM (SELECT id, created_at FROM request
+                     WHERE stage = $1
+                       AND (created_at, id) < ($2, $3)
+                       AND ($4 = '' OR tenant = $4) AND ($5 = '' OR listing = $5)
+                       AND ($6 = '' OR stage = $6) AND ($7 = '' OR partner = $7)
+                       AND ($8 = '' OR team = $8) AND ($9 = 0 OR is_open = 1)
+                     ORDER BY created_at DESC, id DESC LIMIT $10) AS page
+               JOIN object ON object.kind = 'request' AND object.key = page.id
+               ORDER BY page.created_at DESC, page.id DESC";
+    REQUEST_LIST_LISTING = "SELECT page.id, object.json, object.revision
+               FROM (SELECT id, created_at FROM request
+                     WHERE listing = $1
+                       AND (created_at, id) < ($2, $3)
+                       AND ($4 = '' OR tenant = $4) AND ($5 = '' OR listing = $5)
+                       AND ($6 = '' OR stage = $6) AND ($7 = '' OR partner = $7)
+                       AND ($8 = '' OR team = $8) AND ($9 = 0 OR is_open = 1)
+                     ORDER BY created_at DESC, id DESC LIMIT $10) AS page
+               JOIN object ON object.kind = 'request' AND object.key = page.id
+               ORDER BY page.created_at DESC, page.id DESC";
+    REQUEST_LIST_PARTNER = "SELECT page.id, object.json, object.revision
+               FROM (SELECT id, created_at FROM request
+                     WHERE partner <> '' AND partner = $1
+                       AND (created_at, id) < ($2, $3)
+                       AND ($4 = '' OR tenant = $4) AND ($5 = '' OR listing = $5)
+                       AND ($6 = '' OR stage = $6) AND ($7 = '' OR partner = $7)
+                       AND ($8 = '' OR team = $8) AND ($9 = 0 OR is_open = 1)
+                     ORDER BY created_at DESC, id DESC LIMIT $10) AS page
+               JOIN object ON object.kind = 'request' AND object.key = page.id
+               ORDER BY page.created_at DESC, page.id DESC";
+    // `CROSS` has `SQLite` keep the order: what is due first comes from its index.
+    REQUEST_DUE = "SELECT page.id, object.json, object.revision
+                   FROM (SELECT promise.request AS id, promise.due_at AS due_at
+                         FROM promise CROSS JOIN request
+                         WHERE request.id = promise.request
+                           AND promise.state = 'running' AND promise.due_at < $1
+                           AND ($2 = '' OR request.tenant = $2) AND ($3 = '' OR request.listing = $3)
+                           AND ($4 = '' OR request.stage = $4) AND ($5 = '' OR request.partner = $5)
+                           AND ($6 = '' OR request.team = $6)
+                         ORDER BY promise.due_at, promise.request LIMIT $7) AS page
+                   JOIN object ON object.kind = 'request' AND object.key = page.id
+                   ORDER BY page.due_at, page.id";
     REQUEST_COUNTS = "SELECT stage, count(*) FROM request
                       WHERE is_open = 1 AND ($1 = '' OR partner = $1) GROUP BY stage";
     REQUEST_COUNT = "SELECT count(*) FROM request";

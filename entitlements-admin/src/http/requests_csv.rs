@@ -161,16 +161,36 @@ fn rows(bytes: &[u8]) -> Result<Rows, Problem> {
             )));
         }
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut place) = (Vec::new(), Place::default());
     for record in reader.records() {
         let record = record.map_err(|error| wrong(error.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = place.line_of(bytes, record.position().map_or(0, csv::Position::byte));
         if rows.len() == ROWS_MAX {
             return Err(wrong(format!("a table takes {ROWS_MAX} rows at the most: send several")));
         }
         rows.push((line, record.deserialize(Some(&headers)).map_err(|error| plain(&error))));
     }
     Ok(rows)
+}
+
+/// How far a table was read: a row after empty lines begins where they end.
+#[derive(Default)]
+struct Place {
+    byte: usize,
+    breaks: u64,
+}
+
+impl Place {
+    /// The line of the row that begins at a byte or at the end of the empty lines there, from 1.
+    fn line_of(&mut self, bytes: &[u8], byte: u64) -> u64 {
+        let from = usize::try_from(byte).unwrap_or(bytes.len()).min(bytes.len());
+        let rest = bytes.get(from..).unwrap_or_default();
+        let empty = rest.iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
+        let passed = bytes.get(self.byte..from + empty).unwrap_or_default();
+        self.breaks += passed.iter().filter(|b| **b == b'\n').count() as u64;
+        self.byte = from + empty;
+        self.breaks + 1
+    }
 }
 
 /// What is wrong with a row. Its line is told beside.

@@ -249,7 +249,7 @@ fn each_request_ends_once_and_each_step_is_done_once_through_kills_at_their_boun
     let thing = lost.things.iter().find(|(_, (made, removed))| made > removed).unwrap().0.clone();
     lost.things.remove(&thing);
     assert!(!faults(&requests, &lost, &has).is_empty());
-    let mut fewer = has.clone();
+    let mut fewer = has;
     fewer.pop_first();
     assert!(!faults(&requests, &done, &fewer).is_empty());
 }

@@ -313,7 +313,8 @@ statements! {
                      WHERE connector = $2 AND finished_at IS NULL";
     DELIVERY_OPEN = "SELECT count(*), min(due_at) FROM delivery WHERE finished_at IS NULL";
     DELIVERY_DEAD = "SELECT count(*) FROM delivery WHERE stage = 'dead'";
-    // What another one took in between is not taken again: the condition stands outside as well.
+    // What another one took in between, or has sent by now, is not taken again: `PostgreSQL` looks anew
+    // at the row that it waited for, but not at what the inner question found.
     DELIVERY_CLAIM = "UPDATE delivery
                       SET holder = $1, lease_until = $2, attempts = attempts + 1
                       WHERE id IN
@@ -329,6 +330,7 @@ statements! {
                                          AND earlier.place < due.place))))
                          ORDER BY due.due_at, due.revision, due.place LIMIT $5)
                         AND (lease_until IS NULL OR lease_until <= $4)
+                        AND finished_at IS NULL AND due_at <= $4
                       RETURNING id";
     DELIVERY_AFTER = "UPDATE delivery
                       SET stage = $1, tries = $2, searches = $3, doubtful_since = $4, due_at = $5,
